@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* How work crosses threads: a mail is handed over whole and runs on the loop that owns the mailbox.
+ * mailbox.c and pool.c are the only files of s3proxyd with locks. */
+#pragma once
+
+#include "proto/base/list.h"
+#include "proto/base/loop.h"
+
+struct mailbox;
+
+struct mail { /* embedded in what is handed over */
+    struct list link;
+    void (*run)(struct mail *mail);
+};
+
+int mailbox_new(struct loop *loop, struct mailbox **ret_mailbox); /* 0 | -errno */
+void mailbox_free(struct mailbox *mailbox); /* mails still inside are run first; own thread only */
+/* Any thread; never fails, never blocks for long. Mails of one sender run in the order posted. */
+void mailbox_post(struct mailbox *mailbox, struct mail *mail);
