@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* What outlives the process, in two SQLite files that are never mixed:
+ *   inodes.db  durable (WAL, synchronous=NORMAL): inode number ↔ parent and name, and attributes that are
+ *              not in the store. Migrated by upgrades, never dropped; a newer schema is refused.
+ *   meta.db    disposable (synchronous=OFF): listings. Thrown away when its clean mark is missing, when
+ *              it does not open or when its schema differs.
+ * One thread owns both connections and batches writes into transactions (a few ms); callers stay on the
+ * main loop and never wait. Reads see all writes queued before them. Killing the process loses at
+ * most the writes of the last batch. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "s3proxyd/work/mailbox.h"
+
+struct db;
+
+/* dir: created 0700. home: where answers arrive. 0 | -EPROTONOSUPPORT (newer schema) | -errno; *ret_why:
+ * static text */
+int db_new(struct mailbox *home, const char *dir, struct db **ret_db, const char **ret_why);
+void db_free(struct db *db); /* flushes, checkpoints, marks meta.db clean */
+
+/* Inode numbers: taken from a range that was committed as used before any of it is given out, so none is
+ * ever given twice, also after a crash. Refills itself ahead; never fails after db_new(). */
+uint64_t db_next_ino(struct db *db);
+
+struct db_inode {
+    uint64_t ino, bucket, parent; /* parent 0: the root of a bucket */
+    const char *name;             /* copied */
+    uint64_t generation;
+    uint32_t type;                /* S_IFDIR | S_IFREG */
+    uint32_t set;                 /* DB_SET_* : which of the following are ours */
+    uint32_t mode, uid, gid;
+    int64_t atime_ns, mtime_ns, ctime_ns;
+    const char *etag;             /* the version the times belong to; "" none. copied */
+};
+#define DB_SET_MODE 1u
+#define DB_SET_UID 2u
+#define DB_SET_GID 4u
+#define DB_SET_ATIME 8u
+#define DB_SET_MTIME 16u
+
+/* The number of a bucket (endpoint, name, scope): the same one for ever. Synchronous; called at attach. */
+int db_bucket(struct db *db, const char *endpoint, const char *bucket, uint64_t scope,
+              uint64_t *ret_bucket);
+
+/* Queue a row (insert or replace by ino) / queue its removal. Memory is copied; out of memory is logged. */
+void db_put_inode(struct db *db, const struct db_inode *row);
+void db_del_inode(struct db *db, uint64_t ino);
+
+/* Reads: rows live until done() returned. */
+struct db_read {
+    struct mail mail;
+    struct list link;
+    enum { DB_READ_INO, DB_READ_CHILD, DB_READ_CHILDREN, DB_READ_LISTING } kind;
+    uint64_t ino;      /* INO: itself; CHILD, CHILDREN: the parent */
+    uint64_t bucket;   /* LISTING */
+    const char *name;  /* CHILD: the name; LISTING: the directory's key prefix. Unchanged until done */
+    int error;         /* 0 | -ENOENT | -EIO | -ENOMEM */
+    struct db_inode *rows;
+    size_t nrows;
+    struct db_listing *listing; /* LISTING */
+    void (*done)(struct db_read *read);
+};
+void db_read_start(struct db *db, struct db_read *read); /* done() exactly once, later, main loop */
+
+/* A complete listing of one directory. */
+struct db_listing {
+    int64_t fetched_ns; /* CLOCK_REALTIME of the request's start */
+    bool marker;        /* the directory's own marker object exists */
+    struct db_listing_entry {
+        const char *name;
+        bool is_dir;
+        uint64_t size;
+        int64_t mtime_ns;
+        const char *etag;
+    } *entries;
+    size_t nentries;
+};
+void db_put_listing(struct db *db, uint64_t bucket, const char *prefix,
+                    const struct db_listing *listing); /* copied */
+void db_del_listing(struct db *db, uint64_t bucket, const char *prefix); /* this directory only */
+void db_del_listings_below(struct db *db, uint64_t bucket, const char *prefix);
