@@ -24,11 +24,12 @@ typedef void loop_fn(void *arg);
 int loop_new(struct loop **ret_loop);
 void loop_free(struct loop *loop);
 int loop_run(struct loop *loop); /* until loop_stop(); 0 | -EIO */
-void loop_stop(struct loop *loop); /* from its own thread */
+void loop_stop(struct loop *loop); /* from its own thread; before loop_run(): that returns at once */
 
-/* The caller keeps the fd and closes it after loop_io_free(). Level-triggered. */
+/* The caller keeps the fd and closes it after loop_io_free(). Level-triggered; nothing is wanted until
+ * loop_io_want() says so. fn may be called once for LOOP_READ and once for LOOP_WRITE. */
 int loop_io_new(struct loop *loop, int fd, loop_io_fn *fn, void *arg, struct loop_io **ret_io);
-int loop_io_want(struct loop_io *io, unsigned events); /* 0: none */
+int loop_io_want(struct loop_io *io, unsigned events); /* 0: none. 0 | -errno of epoll_ctl */
 void loop_io_free(struct loop_io *io);
 
 int loop_timer_new(struct loop *loop, loop_fn *fn, void *arg, struct loop_timer **ret_timer);
