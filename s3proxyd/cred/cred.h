@@ -23,12 +23,13 @@ int cred_new_static(const char *access_key, size_t access_key_len, const char *s
                     size_t secret_len, const char *token, size_t token_len, struct cred **ret);
 int cred_new_anonymous(struct cred **ret);
 /* A named profile of ~/.aws/credentials and ~/.aws/config below home; static keys only so far.
- * *ret_region/*ret_endpoint: malloc'd or NULL. *ret_why: static text for the user on failure.
- * 0 | -ENOENT (no such profile) | -EACCES | -EINVAL */
+ * ret_region and ret_endpoint get a malloc'd string or NULL, ret_why static text for the user on failure.
+ * 0 | -ENOENT (no such profile) | -EACCES | -EINVAL | -EOPNOTSUPP (a role, SSO, …) | -ENOMEM */
 int cred_new_profile(const char *home, const char *profile, struct cred **ret, char **ret_region,
                      char **ret_endpoint, const char **ret_why);
 /* s3fs' file: `ak:sk` or `bucket:ak:sk`. Refuses links, foreign owners and open modes by the rules of s3fs.
- * Also used by hafiz-mount, so cred-file.c depends on nothing else here. */
+ * Also used by hafiz-mount, as cred_file_dep, which needs no libcrypto.
+ * 0 | -ENOENT (no file, or no line for this bucket) | -EACCES | -EINVAL | -errno */
 int cred_new_passwd_file(const char *path, const char *bucket, struct cred **ret,
                          const char **ret_why);
 
