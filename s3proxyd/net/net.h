@@ -9,6 +9,7 @@
 
 #include "s3proxyd/work/mailbox.h"
 
+struct http_engine;
 struct net;
 struct net_thread;
 
@@ -23,7 +24,16 @@ struct net_config {
 
 /* home: where finished work is mailed. Starts the threads. 0 | -errno */
 int net_new(struct mailbox *home, const struct net_config *config, struct net **ret_net);
-void net_free(struct net *net); /* no work in flight; joins the threads */
+void net_free(struct net *net); /* no work in flight; joins the threads. NULL is fine */
 struct mailbox *net_home(struct net *net);
-/* The least busy thread's mailbox; mail->run gets the work on that thread. */
-void net_post(struct net *net, struct mail *mail);
+/* Hands a job to the least busy thread: mail->run gets it there. The job counts as work of that thread
+ * until net_thread_release(). Any thread. */
+struct net_thread *net_post(struct net *net, struct mail *mail);
+/* More mail for a job that net_post() gave to that thread; after it in order, if from the same sender. */
+void net_thread_post(struct net_thread *thread, struct mail *mail);
+
+/* On a transfer thread only: itself, its loop and its HTTP engine. */
+struct net_thread *net_thread_self(void);
+struct loop *net_thread_loop(struct net_thread *thread);
+struct http_engine *net_thread_http(struct net_thread *thread);
+void net_thread_release(struct net_thread *thread); /* a job of net_post() has ended */
