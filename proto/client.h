@@ -28,27 +28,31 @@ struct client_reply {
     int *fds;
     unsigned nfds;
 };
-/* Runs once per call, on the thread in client_run() (or in client_reset()). Must not block. */
+/* Runs once per call: on the thread in client_run(), or inside client_reset(), client_expire(),
+ * client_replace_fd() or client_withdraw(). No lock is held: it may start other calls. Must not block. */
 typedef void client_reply_fn(struct client_call *call, const struct client_reply *reply);
 
 struct client_call { /* embedded in the caller's request; untouched by the caller until done ran */
     struct list link;
-    uint32_t id;
+    uint32_t id; /* what CANCEL names; set by client_start(), kept when the call is sent again */
     enum msg_method method;
     bool sent;
     client_reply_fn *done;
     struct str bytes; /* the packed frame, kept while the call may have to be sent again */
-    uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none. Enforced by client_expire() */
+    uint64_t deadline_ns; /* set before client_start(). CLOCK_MONOTONIC; 0: none. See client_expire() */
 };
 
 /* Connects to a UNIX stream socket and checks that it is owned by root, by expect_uid or by us, and
  * that the peer's uid is one of these. 0 | -errno (-ENOENT, -ECONNREFUSED: nobody listens; -EPERM) */
 int client_connect(const char *path, uid_t expect_uid, unsigned timeout_ms, int *ret_fd);
-/* Says hello on a connected fd. 0 | -EPROTO (not a backend) | -EPROTONOSUPPORT (version) | -errno */
+/* Says hello on a connected fd. ret_rep->program is empty (its memory is gone).
+ * 0 | -EPROTO (not a backend) | -EPROTONOSUPPORT (version) | -ETIMEDOUT | -errno */
 int client_hello(int fd, const char *program, unsigned timeout_ms, struct msg_hello_rep *ret_rep);
 
-/* One call, send and wait, on an fd nobody else uses yet: for hello, attach, bind, hafizctl.
- * head: packed request. *ret_frame keeps the memory of the reply's fields. */
+/* One call, send and wait, on an fd nobody else uses yet: for hello, attach, bind, hafizctl. Never reads
+ * past its reply, so pushes that follow a BIND reach client_run(). What was sent is wiped from memory.
+ * 0: answered, ret->error says how, ret->frame keeps the memory of head.fields and text.
+ * -EPROTO | -ETIMEDOUT | -ECONNRESET | -ENOMEM | -EMSGSIZE | -errno: no answer, nothing to fini. */
 struct client_answer {
     struct frame frame;
     struct msg_head head;
@@ -61,11 +65,17 @@ void client_answer_fini(struct client_answer *a); /* closes descriptors that wer
 int client_ask(int fd, enum msg_method method, const struct str *fields, const void *payload,
                size_t payload_len, unsigned timeout_ms, struct client_answer *ret);
 
-int client_new(int fd, struct client **ret_client); /* takes fd (may be -1: attach one later) */
-void client_free(struct client *c);                 /* no call in flight, nobody in client_run() */
+/* Requests of the server, for a connection that did BIND; on one without it they are a breach of protocol.
+ * On the thread in client_run(); 0, or -errno to end the connection. Set before client_run(). */
+typedef int client_push_fn(void *arg, const struct msg_head *head, const struct frame *frame);
 
-/* Sends a request; fields is the packed map. Never blocks on the reply. When there is no connection the
- * call waits in the table for the next one. 0: done will run; -ENOMEM/-EMSGSIZE: it will not. */
+int client_new(int fd, struct client **ret_client); /* takes fd (may be -1: attach one later) */
+void client_on_push(struct client *c, client_push_fn *fn, void *arg);
+void client_free(struct client *c); /* no call in flight, nobody in client_run(). NULL is fine */
+
+/* Sends a request; fields is the packed map. Never blocks, neither on the reply nor on a socket that is
+ * full: what cannot leave now leaves from client_run(). When there is no connection, or PROTO_CALLS_MAX
+ * calls are in flight, the call waits in the table. 0: done will run; -ENOMEM/-EMSGSIZE: it will not. */
 int client_start(struct client *c, struct client_call *call, enum msg_method method,
                  const struct str *fields, const void *payload, size_t payload_len,
                  client_reply_fn *done);
@@ -73,13 +83,19 @@ int client_start(struct client *c, struct client_call *call, enum msg_method met
 int client_send_oneway(struct client *c, enum msg_method method, const struct str *fields,
                        const void *payload, size_t payload_len);
 
-/* Receives and delivers until the connection ends. Returns 0 on orderly end, -errno else. */
+/* Receives and delivers until the connection ends; the fd is closed then. One thread at a time.
+ * 0: the server, or client_stop(), ended it between two frames; -ENOTCONN: there is none; else -errno. */
 int client_run(struct client *c);
-/* A new connection: calls not yet sent and calls of replay-safe methods are sent on it in their order,
- * all others end with -EIO first. */
+void client_stop(struct client *c); /* any thread: ends the connection, client_run() returns */
+/* A new connection, taken; nobody in client_run(). Calls not wholly sent and calls of replay-safe methods
+ * are sent on it in their order, all others end with -EIO first. */
 int client_replace_fd(struct client *c, int fd);
 /* Ends every call in the table with `error`. */
 void client_reset(struct client *c, int error);
-/* Ends calls whose deadline passed, with -ETIMEDOUT. Returns ns until the next deadline, 0: none. */
+/* Ends calls whose deadline passed, with -ETIMEDOUT; the late reply is dropped. Returns ns until the next
+ * deadline, 0: none. */
 uint64_t client_expire(struct client *c);
+/* An interrupt: a call that was not sent yet ends with -EINTR here (true). Otherwise false: it is at the
+ * server (use CANCEL), or no call has this id any more. */
+bool client_withdraw(struct client *c, uint32_t id);
 bool client_connected(struct client *c);

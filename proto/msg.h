@@ -59,6 +59,23 @@ struct msg_info {
 };
 const struct msg_info *msg_info(uint64_t method); /* NULL: no such method */
 
+/* The fields of a request or a reply, for code that walks them: the codec itself, tests, fuzzers. */
+enum msg_type { MSG_TYPE_U64, MSG_TYPE_I64, MSG_TYPE_STR, MSG_TYPE_BIN, MSG_TYPE_ATTR };
+struct msg_field {
+    const char *name;
+    enum msg_type type;
+    unsigned number;
+    size_t offset; /* in the struct */
+    uint64_t limit;
+};
+struct msg_layout {
+    const struct msg_field *fields;
+    size_t count, struct_bytes;
+};
+const struct msg_layout *msg_layout(uint64_t method, bool rep); /* NULL: no such method */
+int msg_pack(struct str *out, const struct msg_layout *l, const void *m);
+int msg_unpack(const void *fields, size_t len, const struct msg_layout *l, void *ret);
+
 #define MSG_FIELD_U64_(name) uint64_t name;
 #define MSG_FIELD_I64_(name) int64_t name;
 #define MSG_FIELD_STR_(name) struct msg_str name;
