@@ -6,8 +6,10 @@
  *   meta.db    disposable (synchronous=OFF): listings. Thrown away when its clean mark is missing, when
  *              it does not open or when its schema differs.
  * One thread owns both connections and batches writes into transactions (a few ms); callers stay on the
- * main loop and never wait. Reads see all writes queued before them. Killing the process loses at
- * most the writes of the last batch. */
+ * main loop and, but for the two calls that say so, never wait. Reads see all writes queued before them.
+ * Killing the process loses at most the writes of the last batch; a power cut may lose more rows, but
+ * never a range of inode numbers or a bucket's number, which are synced before they are used. A disk
+ * that is full or broken is logged and costs rows, never the service. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,13 +20,16 @@
 
 struct db;
 
-/* dir: created 0700. home: where answers arrive. 0 | -EPROTONOSUPPORT (newer schema) | -errno; *ret_why:
- * static text */
+/* dir: created 0700. home: where answers arrive; it must outlive the last read. Blocking, for start-up.
+ * 0 | -EPROTONOSUPPORT (newer schema) | -EUCLEAN (inodes.db is damaged) | -EBUSY (another backend has it) |
+ * -errno; *ret_why: static text. meta.db alone never makes it fail. */
 int db_new(struct mailbox *home, const char *dir, struct db **ret_db, const char **ret_why);
 void db_free(struct db *db); /* flushes, checkpoints, marks meta.db clean */
 
 /* Inode numbers: taken from a range that was committed as used before any of it is given out, so none is
- * ever given twice, also after a crash. Refills itself ahead; never fails after db_new(). */
+ * ever given twice, also after a crash. The thread reserves the next range when half of one is used; a
+ * caller that uses up the other half before the thread got to it waits for it (one small transaction).
+ * Never fails: while the disk takes no reservation, numbers come from above 2^62, by the clock. */
 uint64_t db_next_ino(struct db *db);
 
 struct db_inode {
@@ -43,27 +48,35 @@ struct db_inode {
 #define DB_SET_ATIME 8u
 #define DB_SET_MTIME 16u
 
-/* The number of a bucket (endpoint, name, scope): the same one for ever. Synchronous; called at attach. */
+/* The number of a bucket (endpoint, name, scope), from 1: the same one for ever. Synchronous, waits for the
+ * rows queued before it; called at attach. 0 | -errno */
 int db_bucket(struct db *db, const char *endpoint, const char *bucket, uint64_t scope,
               uint64_t *ret_bucket);
 
-/* Queue a row (insert or replace by ino) / queue its removal. Memory is copied; out of memory is logged. */
+/* Queue a row (insert or replace by ino) / queue its removal. Another row with the same bucket, parent and
+ * name makes way for the new one. Memory is copied; out of memory is logged. */
 void db_put_inode(struct db *db, const struct db_inode *row);
 void db_del_inode(struct db *db, uint64_t ino);
 
+/* The head of everything that waits in the queue. */
+struct db_job {
+    struct list link;
+    int kind;
+};
+
 /* Reads: rows live until done() returned. */
 struct db_read {
-    struct mail mail;
-    struct list link;
+    struct mail mail;  /* these two are the database's own */
+    struct db_job job;
     enum { DB_READ_INO, DB_READ_CHILD, DB_READ_CHILDREN, DB_READ_LISTING } kind;
     uint64_t ino;      /* INO: itself; CHILD, CHILDREN: the parent */
-    uint64_t bucket;   /* LISTING */
+    uint64_t bucket;   /* LISTING; CHILD of parent 0 */
     const char *name;  /* CHILD: the name; LISTING: the directory's key prefix. Unchanged until done */
-    int error;         /* 0 | -ENOENT | -EIO | -ENOMEM */
+    int error;         /* 0 | -ENOENT (not CHILDREN: no rows then) | -EIO | -ENOMEM */
     struct db_inode *rows;
     size_t nrows;
     struct db_listing *listing; /* LISTING */
-    void (*done)(struct db_read *read);
+    void (*done)(struct db_read *read); /* may free the read */
 };
 void db_read_start(struct db *db, struct db_read *read); /* done() exactly once, later, main loop */
 
@@ -76,11 +89,13 @@ struct db_listing {
         bool is_dir;
         uint64_t size;
         int64_t mtime_ns;
-        const char *etag;
+        const char *etag; /* NULL comes back as "" */
     } *entries;
     size_t nentries;
 };
+/* Not kept when it is larger than 64 MiB or when the thread is that far behind: then an older listing
+ * of the directory goes, too. */
 void db_put_listing(struct db *db, uint64_t bucket, const char *prefix,
                     const struct db_listing *listing); /* copied */
 void db_del_listing(struct db *db, uint64_t bucket, const char *prefix); /* this directory only */
-void db_del_listings_below(struct db *db, uint64_t bucket, const char *prefix);
+void db_del_listings_below(struct db *db, uint64_t bucket, const char *prefix); /* and prefix itself */
