@@ -14,6 +14,6 @@ int date_parse_iso(const char *s, int64_t *ret_ns);
 /* Fri, 24 May 2013 00:00:00 GMT (and the two obsolete forms of RFC 9110): Date, Last-Modified.
  * 0 | -EINVAL */
 int date_parse_http(const char *s, int64_t *ret_ns);
-/* Years 1970-9999; what lies outside is clamped. */
+/* Times before 1970 are shown as 1970. */
 void date_format_amz(int64_t ns, char out[DATE_AMZ_SIZE]);
 void date_format_http(int64_t ns, char out[DATE_HTTP_SIZE]);

@@ -34,6 +34,7 @@ int digest_final(struct digest *d, uint8_t *out);
 /* Start with 0 and pass the previous result on. digest_crc32c("123456789") = 0xE3069283,
  * digest_crc64nvme("123456789") = 0xAE8B14860A799888. */
 uint32_t digest_crc32c(uint32_t crc, const void *data, size_t len);
+uint32_t digest_crc32c_portable(uint32_t crc, const void *data, size_t len); /* same, by tables */
 uint64_t digest_crc64nvme(uint64_t crc, const void *data, size_t len);
 /* The CRC of A‖B from those of A and B and B's length. */
 uint64_t digest_crc64nvme_combine(uint64_t crc_a, uint64_t crc_b, uint64_t len_b);

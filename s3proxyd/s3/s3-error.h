@@ -15,23 +15,24 @@ enum s3_retry {
     S3_RETRY_CREDENTIALS, /* C: with fresh credentials, once; without any newer ones: never */
     S3_RETRY_REROUTE,     /* R: region or host from the reply, once */
     S3_RETRY_CLOCK,       /* take the clock offset from the reply's Date, once */
-    S3_RETRY_QUERY,       /* Q: look whether an attempt of ours took effect (HEAD, ListParts) before
-                           * anything       else. When none so far was maybe_applied there is nothing to look
-                           * for: final */
+    /* Q: look whether an attempt of ours took effect (HEAD, ListParts) before anything else. When
+     * none so far was maybe_applied there is nothing to look for, and the answer is final. */
+    S3_RETRY_QUERY,
 };
 
 /* The circumstances that change a verdict; or-ed. */
-#define S3_CTX_HEAD 1u /* the reply carries no body: only the status is known */
-#define S3_CTX_MUTATION                                                                  \
-    2u /* repeating it is not harmless: conditional writes, Complete. Not: reads, parts, \
-        * unconditional PUT, COPY and DELETE */
-#define S3_CTX_IF_MATCH 4u /* with S3_CTX_WRITE: compare-and-swap; else a GET pinned to a version \
-                            */
-#define S3_CTX_IF_NONE_MATCH 8u /* create-only */
-#define S3_CTX_WRITE 16u        /* PUT, Complete, Copy, DELETE */
-#define S3_CTX_COPY 32u         /* has a source: a 404 may mean that one */
-#define S3_CTX_COMPLETE 64u     /* the parts must be sent again after a conflict */
-#define S3_CTX_ATTACH 128u      /* at mount: a refusal is EINVAL, with the text shown to the user */
+enum s3_ctx {
+    S3_CTX_HEAD = 1,  /* the reply carries no body: only the status is known */
+    S3_CTX_WRITE = 2, /* PUT, parts, Complete, Copy, DELETE */
+    /* Repeating it is not harmless: conditional writes, Complete. Not so parts, unconditional PUT,
+     * Copy and DELETE. */
+    S3_CTX_MUTATION = 4,
+    S3_CTX_IF_MATCH = 8,       /* with WRITE: compare-and-swap; else a read pinned to a version */
+    S3_CTX_IF_NONE_MATCH = 16, /* create-only */
+    S3_CTX_COPY = 32,          /* has a source: a 404 may mean that one */
+    S3_CTX_COMPLETE = 64,      /* the parts must be sent again after a conflict */
+    S3_CTX_ATTACH = 128, /* at mount: a refusal is EINVAL, the user sees the text and can act */
+};
 
 struct s3_verdict {
     int error; /* -errno when tries are used up */
