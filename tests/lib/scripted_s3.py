@@ -121,6 +121,9 @@ class Request:
         path, _, query = handler.path.partition("?")
         self.query = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         self.headers = {k.lower(): v for k, v in handler.headers.items()}
+        host = self.headers.get("host", "").partition(":")[0]
+        if host.endswith(".localhost"):  # virtual-host style
+            path = "/" + host[:-len(".localhost")] + path
         parts = urllib.parse.unquote(path, errors="surrogateescape").split("/", 2)
         self.bucket = parts[1] if len(parts) > 1 else ""
         self.key = parts[2] if len(parts) > 2 else ""
