@@ -163,6 +163,11 @@ void pool_free(struct pool *pool)
     pool_stop(pool);
 }
 
+struct mailbox *pool_home(struct pool *pool)
+{
+    return pool->home;
+}
+
 void pool_submit(struct pool *pool, struct work *work)
 {
     pool_submit_serial(pool, NULL, work);

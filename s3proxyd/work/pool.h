@@ -33,5 +33,6 @@ struct work_serial {
 int pool_new(struct mailbox *home, unsigned threads, struct pool **ret_pool);
 /* On the home's thread: waits for everything submitted, also by done(); all done() have run afterwards. */
 void pool_free(struct pool *pool);
+struct mailbox *pool_home(struct pool *pool); /* where done() runs; for mails on the way to it */
 void pool_submit(struct pool *pool, struct work *work); /* any thread */
 void pool_submit_serial(struct pool *pool, struct work_serial *serial, struct work *work);
