@@ -20,6 +20,8 @@ void frame_fini(struct frame *f)
 
 void frame_parser_fini(struct frame_parser *p)
 {
+    if (p->frame.data) /* half a head may hold half a key */
+        explicit_bzero(p->frame.data, MIN(p->got, (size_t)p->frame.head_len));
     frame_fini(&p->frame);
     *p = FRAME_PARSER_NULL;
 }
