@@ -6,8 +6,11 @@
  *
  * Sidecar protocol for readers (see proto/sidecar.h): read revoked and seq, test the block's bit, pread the
  * data, read revoked and seq again; equal and not revoked: the bytes are good. The cache raises seq, clears
- * bits, and only then punches or truncates. A bit is set only after the bytes were written (and, in
- * this boot, verified). */
+ * bits, raises seq once more, and only then punches. A bit is set only after the bytes were written
+ * (and, in this boot, verified).
+ *
+ * size_bytes is enforced before a fetch is issued, on disk blocks of data and sidecars. What readers wait
+ * for is fetched even when nothing can be evicted for it; read-ahead is not. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,14 +31,22 @@ struct cache_config {
 /* 0 | -EBUSY (another backend owns the directory) | -EOPNOTSUPP (no hole punching, or FUSE) | -errno */
 int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *config,
               struct cache **ret_cache, const char **ret_why);
-void cache_free(struct cache *cache);
+void cache_free(struct cache *cache); /* no object referenced, cache_idle() */
+bool cache_idle(const struct cache *cache); /* no fetch under way (and none is started by itself) */
+/* Before a store is freed: its objects forget it (their fills answer -EIO until cache_obj_get() gives them
+ * another one) and its fetches are cancelled. Returns how many are still on their way home: the
+ * store may be freed when it is 0. */
+size_t cache_store_detach(struct cache *cache, const struct store *store);
+/* Evicts until the file system has `bytes` free for others (the spool), if that can be had. */
+void cache_make_room(struct cache *cache, uint64_t bytes);
 
 struct cache_key {
     const char *endpoint, *bucket, *key, *etag;
     uint64_t scope; /* cred_scope() */
     uint64_t size;  /* of the object */
 };
-/* Finds or makes the object's files; maps an old sidecar again. 0 | -errno */
+/* Finds or makes the object's files; maps an old sidecar again. Later fills use this store.
+ * 0 | -ENOSPC | -errno */
 int cache_obj_get(struct cache *cache, struct store *store, const struct cache_key *key,
                   struct cache_obj **ret_obj);
 struct cache_obj *cache_obj_ref(struct cache_obj *obj);
@@ -44,7 +55,12 @@ void cache_obj_unref(struct cache_obj *obj);
 void cache_obj_fds(const struct cache_obj *obj, int *ret_data_fd, int *ret_side_fd);
 uint64_t cache_obj_size(const struct cache_obj *obj);
 const char *cache_obj_etag(const struct cache_obj *obj);
-/* From now on clients must ask for every read of this version (an own write changed the inode). */
+const char *cache_obj_key(const struct cache_obj *obj);
+struct store *cache_obj_store(const struct cache_obj *obj); /* NULL once detached */
+/* All blocks of [offset, offset+len) are present now (clipped at the size). */
+bool cache_obj_present(const struct cache_obj *obj, uint64_t offset, uint64_t len);
+/* From now on clients must ask for every read of this version (an own write changed the inode). Whoever
+ * drops the last reference to a revoked version deletes its files: it was replaced. */
 void cache_obj_revoke(struct cache_obj *obj);
 void cache_obj_unrevoke(struct cache_obj *obj);
 
@@ -56,12 +72,14 @@ struct cache_history { /* one per open handle: its access pattern; zero-initiali
     uint64_t next_offset, window_bytes, ahead_until;
     uint64_t sequential, reads;
 };
-struct cache_wait {
+struct cache_wait { /* zero-initialised; free or reused once done() was called */
     struct list link;
     struct cache_obj *obj;
     uint64_t offset, len;
     void (*done)(struct cache_wait *wait, int error);
+    int error; /* the cache's own */
 };
+/* ra may be NULL: no read-ahead. wait holds a reference to obj until done() returned or it is cancelled. */
 int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len,
                      struct cache_history *ra, struct cache_wait *wait);
 void cache_fill_cancel(struct cache_wait *wait); /* silent and final; the fetch itself goes on */
@@ -70,7 +88,8 @@ void cache_fill_cancel(struct cache_wait *wait); /* silent and final; the fetch 
 int cache_obj_pread(const struct cache_obj *obj, void *buf, uint64_t offset, size_t len,
                     size_t *ret_got);
 /* What was uploaded becomes cache content: links the complete file at path (same file system; else -EXDEV)
- * as the data of the version `key`; all blocks are present for this boot. The path is gone afterwards. */
+ * as the data of the version `key`; all blocks are present for this boot. The path is gone afterwards,
+ * also on failure. Nobody may write to the file any more. 0 (or it was there already) | -ENOSPC | -errno */
 int cache_adopt(struct cache *cache, const struct cache_key *key, const char *path);
 /* Forgets a version nobody has open (object deleted). */
 void cache_forget(struct cache *cache, const struct cache_key *key);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* Makes ranges present: who waits for what, which absent runs need a fetch (a block is in at most
+ * one), and who is woken when one arrives or fails. */
+#include "s3proxyd/cache/fill.h"
+
+#include <errno.h>
+
+#include "s3proxyd/cache/ahead.h"
+#include "s3proxyd/cache/fetch.h"
+
+#define AHEAD_CACHE_SHARE 8u /* one reader's window is at most this part of the cache */
+
+static struct obj_span span_of(uint64_t offset, uint64_t len)
+{
+    return (struct obj_span){offset / BLOCK_BYTES, (offset + len - 1) / BLOCK_BYTES + 1};
+}
+
+static bool overlap(struct obj_span a, struct obj_span b)
+{
+    return a.first < b.end && b.first < a.end;
+}
+
+static uint64_t word_mask(struct obj_span s, uint64_t word)
+{
+    uint64_t base = word * 64;
+
+    if (!overlap(s, (struct obj_span){base, base + 64}))
+        return 0;
+    uint64_t lo = s.first > base ? s.first - base : 0, hi = MIN(s.end - base, (uint64_t)64);
+    return (hi == 64 ? UINT64_MAX : (1ULL << hi) - 1) & ~((1ULL << lo) - 1);
+}
+
+uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word)
+{
+    const struct fetch *f;
+    const struct cache_wait *wait;
+    uint64_t mask = 0;
+
+    list_for_each (f, &obj->fetches, link)
+        mask |= word_mask((struct obj_span){f->first, f->end}, word);
+    list_for_each (wait, &obj->waits, link)
+        mask |= word_mask(span_of(wait->offset, wait->len), word);
+    for (unsigned i = 0; i < OBJ_RECENT; i++)
+        mask |= word_mask(obj->recent[i], word);
+    return mask;
+}
+
+/* The end of the fetch that holds `block`, or block; *limit shrinks to the next fetch's start. */
+static uint64_t under_way(const struct cache_obj *obj, uint64_t block, uint64_t *limit)
+{
+    const struct fetch *f;
+
+    list_for_each (f, &obj->fetches, link) {
+        if (f->first <= block && block < f->end)
+            return f->end;
+        if (f->first > block)
+            *limit = MIN(*limit, f->first);
+    }
+    return block;
+}
+
+static bool is_present(const struct cache_obj *obj, uint64_t block)
+{
+    return side_all_present(&obj->side, block, block + 1);
+}
+
+/* Fetches every absent run of [first, end). Those before must_end are needed, the rest is welcome.
+ * Returns the first error of a needed run. */
+static int fetch_absent(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end)
+{
+    for (uint64_t b = first; b < end;) {
+        uint64_t limit = MIN(end, b + FETCH_MAX_BLOCKS), run = b + 1;
+        if (is_present(obj, b)) {
+            b++;
+            continue;
+        }
+        uint64_t past = under_way(obj, b, &limit);
+        if (past > b) {
+            b = past;
+            continue;
+        }
+        bool stored = side_stored(&obj->side, b);
+        while (run < limit && !is_present(obj, run) && side_stored(&obj->side, run) == stored)
+            run++;
+        int r = stored ? fetch_verify(obj, b, run) : fetch_get(obj, b, run, must_end);
+        if (r < 0)
+            return b < must_end ? r : 0; /* no room to read ahead: later perhaps */
+        b = run;                         /* what a full cache cut off is left to a later read */
+    }
+    return 0;
+}
+
+/* Runs done() for every wait of the list; each may cancel any other, also one of this list. */
+static void answer(struct list *waits)
+{
+    struct cache_wait *wait;
+
+    while ((wait = list_first(waits, struct cache_wait, link))) {
+        struct cache_obj *obj = wait->obj;
+        list_del(&wait->link);
+        wait->obj = NULL;
+        wait->done(wait, wait->error);
+        cache_obj_unref(obj);
+    }
+}
+
+void fill_arrived(struct cache_obj *obj, struct obj_span span)
+{
+    struct list ready = LIST_INIT(ready);
+    struct cache_wait *wait, *next;
+
+    list_for_each_safe (wait, next, &obj->waits, link) {
+        struct obj_span want = span_of(wait->offset, wait->len);
+        if (!overlap(want, span) || !side_all_present(&obj->side, want.first, want.end))
+            continue;
+        list_del(&wait->link);
+        list_add_tail(&ready, &wait->link);
+    }
+    cache_obj_ref(obj);
+    answer(&ready);
+    cache_obj_unref(obj);
+}
+
+/* Does the wait still need a block of span? */
+static bool needs(const struct cache_obj *obj, struct obj_span want, struct obj_span span)
+{
+    uint64_t first = MAX(want.first, span.first), end = MIN(want.end, span.end);
+
+    return first < end && !side_all_present(&obj->side, first, end);
+}
+
+void fill_ended(struct cache_obj *obj, struct obj_span span, int error)
+{
+    struct list ready = LIST_INIT(ready);
+    struct cache_wait *wait, *next;
+
+    list_for_each_safe (wait, next, &obj->waits, link) {
+        struct obj_span want = span_of(wait->offset, wait->len);
+        bool lacks = needs(obj, want, span);
+        wait->error = lacks ? error : 0;
+        if (lacks && error == 0) {
+            wait->error = fetch_absent(obj, want.first, want.end, want.end);
+            if (wait->error == 0)
+                continue;
+        }
+        if (wait->error == 0 && !side_all_present(&obj->side, want.first, want.end))
+            continue;
+        list_del(&wait->link);
+        list_add_tail(&ready, &wait->link);
+    }
+    cache_obj_ref(obj);
+    answer(&ready);
+    cache_obj_unref(obj);
+}
+
+size_t fill_detach(struct cache_obj *obj, const struct store *store)
+{
+    struct fetch *f;
+    size_t n = 0;
+
+    list_for_each (f, &obj->fetches, link) {
+        if (!f->is_get || f->req.store != store)
+            continue;
+        n++;
+        store_cancel(&f->req);
+    }
+    return n;
+}
+
+int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struct cache_history *ra,
+                     struct cache_wait *wait)
+{
+    struct cache *cache = obj->cache;
+    uint64_t size = obj->side.object_size;
+
+    if (offset >= size || len == 0)
+        return 0;
+    len = MIN(len, size - offset);
+    struct obj_span want = span_of(offset, len);
+    uint64_t until = offset + len;
+    if (ra)
+        until = ahead_until(ra, offset, len, size, cache->size_bytes / AHEAD_CACHE_SHARE);
+    obj_touch(obj);
+    obj_note_recent(obj, want);
+
+    bool hit = side_all_present(&obj->side, want.first, want.end);
+    if (hit && until <= offset + len) {
+        cache->stats.hits++;
+        return 0;
+    }
+    int r = fetch_absent(obj, want.first, (until - 1) / BLOCK_BYTES + 1, want.end);
+    if (hit) {
+        cache->stats.hits++;
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    cache->stats.fills++;
+    wait->obj = cache_obj_ref(obj);
+    wait->offset = offset;
+    wait->len = len;
+    wait->error = 0;
+    list_add_tail(&obj->waits, &wait->link);
+    return -EINPROGRESS;
+}
+
+void cache_fill_cancel(struct cache_wait *wait)
+{
+    struct cache_obj *obj = wait->obj;
+
+    if (!obj)
+        return;
+    list_del(&wait->link);
+    wait->obj = NULL;
+    cache_obj_unref(obj);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* Waits and what is under way for them, as fetches and the evictor see it. */
+#pragma once
+
+#include "s3proxyd/cache/obj.h"
+
+/* The blocks of word `word` that are being fetched, waited for, or were asked for just now. */
+uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word);
+/* Cancels the object's fetches from `store`; returns how many there are. */
+size_t fill_detach(struct cache_obj *obj, const struct store *store);
+
+/* More blocks of `span` are present: wakes who has all it wants. */
+void fill_arrived(struct cache_obj *obj, struct obj_span span);
+/* The fetch of `span` is over and off the list. Waits for what is absent of it get the error; without
+ * one (a checksum differed) they get another fetch. */
+void fill_ended(struct cache_obj *obj, struct obj_span span, int error);

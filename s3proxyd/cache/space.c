@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* Disk space: every byte is charged to an entry before it is written. Eviction takes whole versions
+ * that nobody has open, least recently used first; of open or very large ones it takes runs of
+ * blocks from where it stopped the last time, which for one long sequential read is oldest first.
+ */
+#include "s3proxyd/cache/space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "proto/base/log.h"
+#include "s3proxyd/cache/entry.h"
+#include "s3proxyd/cache/fill.h"
+
+#define EVICT_STEP_BLOCKS 8u /* fewer, larger holes: at least 1 MiB where there is so much */
+#define WHOLE_MAX_BYTES (64ULL * 1024 * 1024) /* deleting more than this at once stalls the loop \
+                                               */
+#define DISK_RESERVE_BYTES (1024ULL * 1024)   /* never fill the last MiB of a disk */
+
+static uint64_t free_bytes(const struct cache *cache)
+{
+    struct statvfs st;
+
+    if (fstatvfs(cache->objects_fd, &st) < 0)
+        return UINT64_MAX; /* the bound alone decides */
+    return (uint64_t)st.f_bavail * st.f_frsize;
+}
+
+void space_release(struct cache *cache, struct cache_entry *entry, uint64_t bytes)
+{
+    must(entry->bytes >= bytes && cache->used_bytes >= bytes);
+    entry->bytes -= bytes;
+    cache->used_bytes -= bytes;
+}
+
+void space_recharge(struct cache *cache, struct cache_entry *entry, uint64_t bytes)
+{
+    space_release(cache, entry, entry->bytes);
+    entry->bytes = bytes;
+    cache->used_bytes += bytes;
+}
+
+void space_punch(struct cache_obj *obj, uint64_t first, uint64_t end)
+{
+    uint64_t offset = first * BLOCK_BYTES, size = obj->side.object_size;
+    uint64_t len = MIN(end * BLOCK_BYTES, size) - offset;
+
+    if (fallocate(obj->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)len) == 0)
+        return;
+    if (!obj->cache->space_warned) /* its blocks are absent all the same */
+        log_warn("cache", "cannot free disk blocks: %s", strerror(errno));
+    obj->cache->space_warned = true;
+}
+
+/* Evicts the blocks of `mask` in word `word`. Returns what that freed. */
+static uint64_t evict_mask(struct cache_obj *obj, uint64_t word, uint64_t mask)
+{
+    uint64_t freed = 0;
+
+    side_clear(&obj->side, word, mask);
+    for (unsigned bit = 0; bit < 64;) {
+        if (!(mask >> bit & 1)) {
+            bit++;
+            continue;
+        }
+        unsigned run = bit;
+        while (run < 64 && mask >> run & 1)
+            freed += side_block_charge(&obj->side, word * 64 + run++);
+        space_punch(obj, word * 64 + bit, word * 64 + run);
+        bit = run;
+    }
+    space_release(obj->cache, obj->entry, freed);
+    obj->cache->stats.evicted_bytes += freed;
+    return freed;
+}
+
+/* Enough of the lowest blocks of mask for `bytes`, in steps. */
+static uint64_t lowest(uint64_t mask, uint64_t bytes)
+{
+    uint64_t want = MAX((bytes + BLOCK_BYTES - 1) / BLOCK_BYTES, (uint64_t)EVICT_STEP_BLOCKS);
+    uint64_t out = 0;
+
+    for (; mask && want; want--) {
+        uint64_t bit = mask & -mask;
+        out |= bit;
+        mask ^= bit;
+    }
+    return out;
+}
+
+static uint64_t evict_blocks(struct cache_obj *obj, uint64_t bytes)
+{
+    uint64_t words = sidecar_bitmap_bytes(obj->side.object_size) / 8, freed = 0;
+
+    for (uint64_t n = 0; n < words && freed < bytes; n++) {
+        if (obj->evict_next >= words)
+            obj->evict_next = 0;
+        uint64_t held = side_held_word(&obj->side, obj->evict_next);
+        if (held)
+            held &= ~fill_busy_mask(obj, obj->evict_next);
+        uint64_t mask = lowest(held, bytes - freed);
+        if (mask)
+            freed += evict_mask(obj, obj->evict_next, mask);
+        if (mask == held)
+            obj->evict_next++;
+    }
+    return freed;
+}
+
+static uint64_t evict_whole(struct cache *cache, struct cache_entry *entry)
+{
+    uint64_t freed = entry->bytes;
+
+    entry_drop(entry, cache);
+    cache->stats.evicted_bytes += freed;
+    return freed;
+}
+
+static uint64_t evict_entry(struct cache *cache, struct cache_entry *entry, uint64_t bytes)
+{
+    struct cache_obj *obj = entry->obj;
+
+    if (obj)
+        return evict_blocks(obj, bytes);
+    if (entry->bytes <= WHOLE_MAX_BYTES || obj_open(cache, entry, SIDE_SIZE_ANY, &obj) < 0)
+        return evict_whole(cache, entry);
+    uint64_t freed = evict_blocks(obj, bytes);
+    cache_obj_unref(obj);
+    return freed ? freed : evict_whole(cache, entry);
+}
+
+static uint64_t evict(struct cache *cache, uint64_t bytes, const struct cache_entry *keep)
+{
+    struct list stuck = LIST_INIT(stuck);
+    struct cache_entry *entry, *next;
+    uint64_t freed = 0;
+
+    list_for_each_safe (entry, next, &cache->lru, lru) {
+        if (freed >= bytes)
+            break;
+        if (entry == keep && !entry->obj)
+            continue; /* being made right now */
+        bool open = entry->obj;
+        uint64_t n = evict_entry(cache, entry, bytes - freed);
+        freed += n;
+        if (n == 0 && open) { /* do not look at it again and again */
+            list_del(&entry->lru);
+            list_add_tail(&stuck, &entry->lru);
+        }
+    }
+    list_splice_tail(&cache->lru, &stuck);
+    return freed;
+}
+
+void space_evict(struct cache *cache, uint64_t bytes)
+{
+    evict(cache, bytes, NULL);
+}
+
+static uint64_t missing(uint64_t have, uint64_t want)
+{
+    return want > have ? want - have : 0;
+}
+
+int space_reserve(struct cache *cache, struct cache_entry *entry, uint64_t bytes, bool must_have)
+{
+    uint64_t on_disk = cache->inflight_bytes + bytes; /* not there yet, but promised */
+    uint64_t avail = free_bytes(cache);
+    uint64_t over = missing(cache->size_bytes, cache->used_bytes + bytes);
+    uint64_t lack = missing(avail, cache->min_free_bytes + on_disk);
+
+    if (over || lack) {
+        evict(cache, MAX(over, lack), entry);
+        over = missing(cache->size_bytes, cache->used_bytes + bytes);
+        if (lack)
+            avail = free_bytes(cache);
+        lack = missing(avail, cache->min_free_bytes + on_disk);
+        if (!must_have && (over || lack))
+            return -ENOSPC;
+        if (missing(avail, DISK_RESERVE_BYTES + on_disk))
+            return -ENOSPC;
+    }
+    cache->used_bytes += bytes;
+    entry->bytes += bytes;
+    return 0;
+}
+
+void cache_make_room(struct cache *cache, uint64_t bytes)
+{
+    uint64_t lack = missing(free_bytes(cache), bytes + cache->inflight_bytes);
+
+    if (lack)
+        evict(cache, lack, NULL);
+}
