@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* hafizctl: asks a running backend. A command is a row of the table below. */
+#include "s3proxyd/hafizctl.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <pwd.h>
@@ -13,7 +15,6 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/must.h"
 #include "proto/client.h"
-#include "s3proxyd/hafizctl.h"
 
 #define SYSTEM_SOCKET "/run/hafiz/s3proxyd.sock"
 #define STATUS_TIMEOUT_MS 10000u

@@ -22,7 +22,7 @@ static const char *db_why(int error)
     case -EBUSY:
         return "another s3proxyd uses this state directory";
     case -EPROTONOSUPPORT:
-        return "inodes.db was written by a newer hafiz: use that version or another state directory";
+        return "inodes.db was written by a newer hafiz: use that, or another state directory";
     case -ENOSPC:
         return "no space is left for inodes.db";
     case -EACCES:
@@ -193,18 +193,33 @@ static void db_queue(struct db *db, struct db_job *job, int kind, size_t listing
     pthread_mutex_unlock(&db->lock);
 }
 
+static int db_ask_bucket(struct db *db, struct db_bucket_ask *ask)
+{
+    db_queue(db, &ask->job, DB_JOB_BUCKET, 0);
+    pthread_mutex_lock(&db->lock);
+    while (!ask->done)
+        pthread_cond_wait(&db->answer, &db->lock);
+    pthread_mutex_unlock(&db->lock);
+    return ask->error;
+}
+
 int db_bucket(struct db *db, const char *endpoint, const char *bucket, uint64_t scope,
               uint64_t *ret_bucket)
 {
     struct db_bucket_ask ask = {.endpoint = endpoint, .bucket = bucket, .scope = scope};
-    db_queue(db, &ask.job, DB_JOB_BUCKET, 0);
-    pthread_mutex_lock(&db->lock);
-    while (!ask.done)
-        pthread_cond_wait(&db->answer, &db->lock);
-    pthread_mutex_unlock(&db->lock);
-    if (ask.error == 0)
+    int r = db_ask_bucket(db, &ask);
+    if (r == 0)
         *ret_bucket = ask.id;
-    return ask.error;
+    return r;
+}
+
+int db_root_ino(struct db *db, uint64_t bucket, uint64_t *ret_ino)
+{
+    struct db_bucket_ask ask = {.id = bucket};
+    int r = db_ask_bucket(db, &ask);
+    if (r == 0)
+        *ret_ino = ask.root;
+    return r;
 }
 
 void db_put_inode(struct db *db, const struct db_inode *row)
