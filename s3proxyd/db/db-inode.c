@@ -27,7 +27,7 @@ static const char *const db_inode_steps[] = {
     "CREATE UNIQUE INDEX inode_name ON inode(parent, name, bucket);",
 };
 
-enum { PUT, DEL, GET, CHILD, CHILDREN, RESERVE, BUCKET_GET, BUCKET_ADD };
+enum { PUT, DEL, GET, CHILD, CHILDREN, RESERVE, BUCKET_GET, BUCKET_ADD, BUCKET_ROOT };
 static const char *const db_inode_statements[] = {
     [PUT] = ("INSERT OR REPLACE INTO inode(" DB_ROW_COLUMNS ")"
              " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"),
@@ -39,6 +39,7 @@ static const char *const db_inode_statements[] = {
     [RESERVE] = "UPDATE counter SET value=value+?1 WHERE name='next_ino' RETURNING value-?1",
     [BUCKET_GET] = "SELECT id FROM bucket WHERE endpoint=? AND name=? AND scope=?",
     [BUCKET_ADD] = "INSERT INTO bucket(endpoint, name, scope) VALUES(?,?,?) RETURNING id",
+    [BUCKET_ROOT] = "SELECT ino FROM inode WHERE parent=0 AND name='' AND bucket=?",
 };
 
 const struct db_schema db_inode_schema = {
@@ -237,8 +238,22 @@ static sqlite3_stmt *db_bucket_stmt(struct db_file *f, unsigned index, struct db
     return s;
 }
 
+static int db_inode_root(struct db_file *f, struct db_bucket_ask *ask)
+{
+    sqlite3_stmt *s = db_file_stmt(f, BUCKET_ROOT);
+    if (!s)
+        return -EIO;
+    sqlite3_bind_int64(s, 1, (int64_t)ask->id);
+    int rc = sqlite3_step(s);
+    ask->root = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
+    sqlite3_reset(s);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_file_errno(rc);
+}
+
 int db_inode_bucket(struct db_file *f, struct db_bucket_ask *ask)
 {
+    if (!ask->endpoint)
+        return db_inode_root(f, ask);
     sqlite3_stmt *s = db_bucket_stmt(f, BUCKET_GET, ask);
     if (!s)
         return -EIO;

@@ -39,9 +39,9 @@ struct db_cmd {
 
 struct db_bucket_ask {
     struct db_job job;
-    const char *endpoint, *bucket;
+    const char *endpoint, *bucket; /* endpoint NULL: the root's number of bucket `id` is asked */
     uint64_t scope;
-    uint64_t id;
+    uint64_t id, root;
     int error;
     bool done; /* under the lock */
 };

@@ -53,6 +53,9 @@ struct db_inode {
 int db_bucket(struct db *db, const char *endpoint, const char *bucket, uint64_t scope,
               uint64_t *ret_bucket);
 
+/* The number its root directory had (the row with parent 0), or 0. Synchronous; called at attach. */
+int db_root_ino(struct db *db, uint64_t bucket, uint64_t *ret_ino);
+
 /* Queue a row (insert or replace by ino) / queue its removal. Another row with the same bucket, parent and
  * name makes way for the new one. Memory is copied; out of memory is logged. */
 void db_put_inode(struct db *db, const struct db_inode *row);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* A directory's slots. A slot's number is the readdir cookie of its entry, so an entry never changes its
+ * slot while it lives; see dir_pack() for when the holes of removed entries are closed. */
+#include "s3proxyd/fs/dir.h"
+
+#include <errno.h>
+
+#include "proto/base/cleanup.h"
+#include "proto/base/clock.h"
+
+#define DIR_SLOTS_MAX (16u * 1024 * 1024)
+#define DIR_PACK_QUIET_NS (60 * NS_PER_S) /* a reader that paused longer may see an entry twice */
+
+int dir_alloc(struct inode *dir)
+{
+    dir->dir = calloc(1, sizeof(*dir->dir));
+    return dir->dir ? 0 : -ENOMEM;
+}
+
+void dir_free(struct inode *dir)
+{
+    if (!dir->dir)
+        return;
+    must(dir->dir->live == 0 && !dir->dir->load);
+    free(dir->dir->slots);
+    free(take(dir->dir));
+}
+
+static void dir_pack(struct dir *d)
+{
+    if (d->nslots < 64 || d->live * 2 > d->nslots ||
+        clock_mono_ns() - d->read_ns < DIR_PACK_QUIET_NS)
+        return;
+    size_t to = 0;
+    for (size_t from = 0; from < d->nslots; from++)
+        if (d->slots[from]) {
+            d->slots[to] = d->slots[from];
+            d->slots[to]->slot = to;
+            to++;
+        }
+    d->nslots = to;
+}
+
+int dir_add(struct inode *inode)
+{
+    if (inode->listed || !inode->parent)
+        return 0;
+    struct dir *d = inode->parent->dir;
+    if (d->nslots == d->cap)
+        dir_pack(d);
+    if (d->nslots == d->cap) {
+        size_t cap = d->cap ? d->cap * 2 : 8;
+        struct inode **slots =
+            cap > DIR_SLOTS_MAX ? NULL : reallocarray(d->slots, cap, sizeof(*slots));
+        if (!slots)
+            return -ENOMEM;
+        d->slots = slots;
+        d->cap = cap;
+    }
+    inode->slot = d->nslots++;
+    d->slots[inode->slot] = inode_ref(inode);
+    d->live++;
+    inode->listed = true;
+    return 0;
+}
+
+void dir_remove(struct inode *inode)
+{
+    if (!inode->listed)
+        return;
+    struct dir *d = inode->parent->dir;
+    must(d->slots[inode->slot] == inode);
+    d->slots[inode->slot] = NULL;
+    d->live--;
+    inode->listed = false;
+    inode_unref(inode); /* the caller holds another one */
+}
+
+bool dir_fresh(const struct inode *dir, uint64_t ttl_ms)
+{
+    const struct dir *d = dir->dir;
+    return d->complete && d->listed_ns && clock_mono_ns() - d->listed_ns < ttl_ms * NS_PER_MS;
+}
+
+void dir_expire(struct inode *dir)
+{
+    dir->dir->listed_ns = 0;
+    dir_unsave_listing(dir);
+}
+
+void dir_unsave_listing(struct inode *dir)
+{
+    _cleanup_(freep) char *key = NULL;
+    if (!dir->dir->listing_saved || inode_key(dir, &key) < 0)
+        return;
+    db_del_listing(dir->tree->fs->db, dir->tree->bucket_no, key);
+    dir->dir->listing_saved = false;
+}
+
+void dir_drop_children(struct inode *dir)
+{
+    struct dir *d = dir->dir;
+    for (size_t i = 0; i < d->nslots; i++) {
+        _cleanup_(inode_unrefp) struct inode *child = d->slots[i] ? inode_ref(d->slots[i]) : NULL;
+        if (!child || inode_dirty(child))
+            continue;
+        if (child->is_dir)
+            dir_drop_children(child);
+        inode_detach(child);
+    }
+    d->complete = false;
+    d->listed_ns = 0;
+}
+
+void dir_trim(struct inode *dir)
+{
+    struct dir *d = dir->dir;
+    if (d->load)
+        return;
+    for (size_t i = 0; i < d->nslots; i++) {
+        struct inode *child = d->slots[i];
+        if (!child || child->refs > 1 || child->spool || child->created)
+            continue;
+        inode_ref(child);
+        dir_remove(child);
+        inode_unref(child);
+    }
+    d->complete = false;
+    if (d->live == 0)
+        d->nslots = 0;
+}
+
+uint64_t dir_names_known(const struct inode *dir)
+{
+    return dir->dir->live;
+}
+
+void dir_note_absent(struct inode *dir, const char *name, size_t len, uint64_t asked_ns)
+{
+    struct dir *d = dir->dir;
+    d->absent[d->absent_next++ % DIR_ABSENT] =
+        (struct dir_absent){table_hash_bytes(name, len), asked_ns};
+}
+
+bool dir_known_absent(const struct inode *dir, const char *name, size_t len)
+{
+    uint64_t hash = table_hash_bytes(name, len), now = clock_mono_ns();
+    for (unsigned i = 0; i < DIR_ABSENT; i++) {
+        const struct dir_absent *a = &dir->dir->absent[i];
+        if (a->hash == hash && a->asked_ns && now - a->asked_ns < NEGATIVE_TTL_MS * NS_PER_MS)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* STATUS and REFRESH, for hafizctl; and the answers of messages whose engines come later. A user sees and
+ * refreshes their own mounts; root and the backend's own uid all of them. */
+#include "s3proxyd/op/ops.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/base/cleanup.h"
+#include "proto/base/clock.h"
+
+static void put_int(struct json_object *o, const char *name, uint64_t v)
+{
+    json_object_object_add(o, name, json_object_new_int64((int64_t)MIN(v, (uint64_t)INT64_MAX)));
+}
+
+static void put_str(struct json_object *o, const char *name, const char *v)
+{
+    json_object_object_add(o, name, json_object_new_string(v ? v : ""));
+}
+
+static void put_bool(struct json_object *o, const char *name, bool v)
+{
+    json_object_object_add(o, name, json_object_new_boolean(v));
+}
+
+static bool may_see(const struct op *op, uid_t owner)
+{
+    uid_t uid = op->conn && op->conn->chan ? chan_peer(op->conn->chan)->uid : (uid_t)-1;
+    return uid == 0 || uid == op->fs->own_uid || uid == owner;
+}
+
+static struct json_object *mounts_json(struct op *op)
+{
+    struct json_object *list = json_object_new_array();
+    struct session *s;
+    list_for_each(s, &op->fs->sessions, link) {
+        if (!may_see(op, s->peer_uid))
+            continue;
+        struct json_object *o = json_object_new_object();
+        char hex[33];
+        str_hex(s->instance, sizeof(s->instance), hex, sizeof(hex));
+        put_str(o, "instance", hex);
+        put_str(o, "source", s->source);
+        put_str(o, "volume", s->volume);
+        put_str(o, "mountpoint", s->mountpoint);
+        put_int(o, "uid", s->peer_uid);
+        put_bool(o, "rw", s->rw);
+        put_int(o, "calls", s->calls);
+        put_int(o, "handles", s->handles.count);
+        put_bool(o, "connected", s->rpc != NULL);
+        json_object_array_add(list, o);
+    }
+    return list;
+}
+
+static struct json_object *stores_json(struct op *op)
+{
+    struct json_object *list = json_object_new_array();
+    struct tree *t;
+    list_for_each(t, &op->fs->trees, link) {
+        struct json_object *o = json_object_new_object();
+        struct store_stats st = {0};
+        uint64_t requests = 0;
+        t->store->impl->stats(t->store, &st);
+        for (size_t i = 0; i < ARRAY_SIZE(st.requests); i++)
+            requests += st.requests[i];
+        put_str(o, "endpoint", t->store->endpoint);
+        put_str(o, "bucket", t->store->bucket);
+        put_int(o, "requests", requests);
+        put_int(o, "errors", st.errors);
+        put_int(o, "retries", st.retries);
+        put_int(o, "throttled", st.throttled);
+        put_int(o, "bytes_in", st.bytes_in);
+        put_int(o, "bytes_out", st.bytes_out);
+        json_object_array_add(list, o);
+    }
+    return list;
+}
+
+static struct json_object *problems_json(struct op *op)
+{
+    struct json_object *list = json_object_new_array();
+    struct inode *i;
+    list_for_each(i, &op->fs->dirty, dirty_link) {
+        if (!i->commit_error || i->gone)
+            continue;
+        struct json_object *o = json_object_new_object();
+        _cleanup_(freep) char *path = inode_path(i, i->tree->root);
+        char why[400];
+        snprintf(why, sizeof(why), "%s (%s)", strerror(-i->commit_error), i->commit_text);
+        put_str(o, "path", path);
+        put_str(o, "error", why);
+        put_int(o, "since_s", (clock_mono_ns() - i->failed_ns) / NS_PER_S);
+        put_int(o, "bytes", inode_size(i));
+        json_object_array_add(list, o);
+    }
+    return list;
+}
+
+static struct json_object *cache_json(struct op *op)
+{
+    struct json_object *o = json_object_new_object();
+    struct cache_stats st;
+    cache_stats(op->fs->cache, &st);
+    put_str(o, "dir", op->fs->conf->cache_dir);
+    put_int(o, "size_bytes", st.size_bytes);
+    put_int(o, "used_bytes", st.used_bytes);
+    put_int(o, "objects", st.objects);
+    put_int(o, "hits", st.hits);
+    put_int(o, "fills", st.fills);
+    put_int(o, "fetched_bytes", st.fetched_bytes);
+    put_int(o, "evicted_bytes", st.evicted_bytes);
+    return o;
+}
+
+static struct json_object *spool_json(struct op *op)
+{
+    struct json_object *o = json_object_new_object();
+    put_str(o, "dir", op->fs->conf->state_dir);
+    put_int(o, "size_bytes", op->fs->conf->spool_size_bytes);
+    put_int(o, "used_bytes", spool_dir_used_bytes(op->fs->spools));
+    put_int(o, "dirty_files", fs_dirty_files(op->fs));
+    put_int(o, "orphans", spool_dir_orphans(op->fs->spools));
+    return o;
+}
+
+static int status_reply(struct op *op)
+{
+    struct json_object *o = json_object_new_object(), *pools = json_object_new_object();
+    bool all = may_see(op, (uid_t)-1);
+    put_str(o, "version", HAFIZ_VERSION);
+    put_int(o, "pid", (uint64_t)getpid());
+    put_int(o, "uid", op->fs->own_uid);
+    put_bool(o, "private", op->fs->private_backend);
+    put_int(o, "uptime_s", (clock_mono_ns() - op->fs->started_ns) / NS_PER_S);
+    put_str(o, "socket", op->fs->conf->socket_path);
+    json_object_object_add(o, "cache", cache_json(op));
+    json_object_object_add(o, "spool", spool_json(op));
+    put_int(o, "inodes", op->fs->inodes.count);
+    json_object_object_add(o, "mounts", mounts_json(op));
+    if (all) {
+        json_object_object_add(o, "stores", stores_json(op));
+        json_object_object_add(o, "problems", problems_json(op));
+    }
+    put_int(pools, "net_threads", op->fs->conf->net_threads);
+    put_int(pools, "disk_threads", op->fs->conf->disk_threads);
+    json_object_object_add(o, "pools", pools);
+    size_t len = 0;
+    const char *text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &len);
+    struct str head = STR_NULL;
+    int r = op_reply_begin(op, &head);
+    struct msg_status_rep rep = {};
+    if (r == 0)
+        r = msg_pack_status_rep(&head, &rep);
+    if (r == 0)
+        r = len > PROTO_PAYLOAD_MAX_BYTES ? -E2BIG : op_reply_end(op, &head, text, len, NULL, 0);
+    str_fini(&head);
+    json_object_put(o);
+    return r;
+}
+
+const struct op_step status_steps[] = {{"reply", status_reply}, {NULL, NULL}};
+
+/* ---- REFRESH */
+
+static uint64_t forget_below(struct inode *i)
+{
+    uint64_t n = 1;
+    i->fetched_ns = 0;
+    if (!i->is_dir)
+        return n;
+    dir_expire(i);
+    memset(i->dir->absent, 0, sizeof(i->dir->absent));
+    for (size_t k = 0; k < i->dir->nslots; k++)
+        if (i->dir->slots[k])
+            n += forget_below(i->dir->slots[k]);
+    return n;
+}
+
+static int refresh_apply(struct op *op)
+{
+    const struct msg_refresh_req *m = &op->req.refresh;
+    struct session *s = m->instance.len == 16
+                            ? session_find_instance(op->fs, (const uint8_t *)m->instance.s)
+                            : NULL;
+    if (!s || !may_see(op, s->peer_uid))
+        return -ENOENT;
+    struct inode *i = s->root;
+    const char *p = m->path.s, *end = p + m->path.len;
+    while (p < end && i) {
+        const char *slash = memchr(p, '/', (size_t)(end - p));
+        size_t len = slash ? (size_t)(slash - p) : (size_t)(end - p);
+        if (len) {
+            dir_expire(i); /* the name itself may have appeared meanwhile */
+            memset(i->dir->absent, 0, sizeof(i->dir->absent));
+            i = inode_child(i, p, len);
+        }
+        p += len + (slash != NULL);
+        if (i && !i->is_dir && p < end)
+            i = NULL;
+    }
+    uint64_t n = i ? forget_below(i) : 0;
+    op->fs->change++;
+    push_all(s);
+    return OP_REPLY(op, refresh, .forgotten = n);
+}
+
+const struct op_step refresh_steps[] = {{"apply", refresh_apply}, {NULL, NULL}};
+
+static int answer_eperm(struct op *op)
+{
+    (void)op;
+    return -EPERM;
+}
+
+static int answer_eopnotsupp(struct op *op)
+{
+    (void)op;
+    return -EOPNOTSUPP;
+}
+
+const struct op_step eperm_steps[] = {{"refuse", answer_eperm}, {NULL, NULL}};
+const struct op_step eopnotsupp_steps[] = {{"refuse", answer_eopnotsupp}, {NULL, NULL}};

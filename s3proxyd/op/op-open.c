@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* OPEN, CREATE, RELEASE. A reader gets read-only descriptors of the cache file and its sidecar once, here;
+ * while a file has unsaved data there is no such file and every read is asked. */
+#include "s3proxyd/op/ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "proto/base/cleanup.h"
+
+static int open_find(struct op *op)
+{
+    const struct msg_open_req *m = &op->req.open;
+    int r = op_resolve(op, m->ino, &op->inode);
+    if (r)
+        return r;
+    if (op->inode->is_dir)
+        return -EISDIR;
+    if (((m->flags & O_ACCMODE) != O_RDONLY || m->flags & O_TRUNC) && !op->session->rw)
+        return -EROFS;
+    return op->inode->gone && !op->inode->handles ? -ESTALE : 0;
+}
+
+static int open_ask(struct op *op)
+{
+    return op_freshen(op, op->inode, op->session->cto);
+}
+
+/* After a restart of ours: the handle goes on only with the version it had. */
+static int open_same_version(struct op *op)
+{
+    const struct msg_open_req *m = &op->req.open;
+    const char *etag = op->inode->etag ? op->inode->etag : "";
+    if (!m->reopen || (strlen(etag) == m->etag.len && memcmp(etag, m->etag.s, m->etag.len) == 0))
+        return 0;
+    return m->etag.len || op->inode->gone ? -ESTALE : 0;
+}
+
+static void truncated(struct spool_io *io)
+{
+    op_wake(container_of(io, struct op, io), io->error);
+}
+
+static int open_handle(struct op *op)
+{
+    const struct msg_open_req *m = &op->req.open;
+    int r = handle_new(op->session, m->fh, op->inode, (unsigned)m->flags, &op->handle);
+    if (r < 0)
+        return r;
+    op->handle->busy++;
+    if (!(m->flags & O_TRUNC) || inode_size(op->inode) == 0)
+        return 0;
+    bool was_dirty = inode_dirty(op->inode) && !op->inode->untouched;
+    r = commit_spool(op->inode, true);
+    if (r < 0)
+        return r;
+    op->inode->untouched = !was_dirty; /* `echo x > f` must not publish an empty object first */
+    commit_mark_dirty(op->inode);
+    push_attr(op->inode, op->session, true);
+    op->io = (struct spool_io){.size = 0, .done = truncated};
+    return spool_truncate_start(op->inode->spool, &op->io);
+}
+
+static int open_reply(struct op *op)
+{
+    struct inode *inode = op->inode;
+    struct handle *h = op->handle;
+    struct msg_open_rep rep = {.size = inode_size(inode), .keep_cache = 1};
+    int fds[2];
+    unsigned nfds = 0;
+    if (!inode->spool && !(op->req.open.flags & O_TRUNC)) {
+        struct cache_obj *obj;
+        int r = inode_obj(inode, &obj);
+        if (r < 0)
+            return r;
+        h->obj = cache_obj_ref(obj);
+        cache_obj_fds(obj, &fds[0], &fds[1]);
+        rep.cached = 1;
+        nfds = 2;
+    }
+    rep.etag = msg_str_of(inode->etag);
+    _cleanup_(str_fini) struct str head = STR_NULL;
+    int r = op_reply_begin(op, &head);
+    if (r == 0)
+        r = msg_pack_open_rep(&head, &rep);
+    if (r < 0)
+        return r;
+    if (op->replied) /* cancelled: the client does not know this handle */
+        h->released = true;
+    return op_reply_end(op, &head, NULL, 0, fds, nfds);
+}
+
+/* A failure after the handle was made must not leave it behind. */
+static int open_reply_or_undo(struct op *op)
+{
+    int r = open_reply(op);
+    if (r < 0)
+        op->handle->released = true;
+    return r;
+}
+
+const struct op_step open_steps[] = {
+    {"find", open_find},     {"ask", open_ask},           {"version", open_same_version},
+    {"handle", open_handle}, {"reply", open_reply_or_undo}, {NULL, NULL},
+};
+
+/* ---- CREATE */
+
+static int create_parent(struct op *op)
+{
+    const struct msg_create_req *m = &op->req.create;
+    int r = op_resolve_dir(op, m->parent, &op->parent);
+    return r ? r : key_name_check(m->name.s, m->name.len);
+}
+
+static int create_lock(struct op *op)
+{
+    return op_lock_name(op, op->parent, op->req.create.name);
+}
+
+static int create_ask(struct op *op)
+{
+    return op_child(op, op->parent, op->req.create.name, false);
+}
+
+static int create_key(struct op *op)
+{
+    _cleanup_(freep) char *name = msg_str_dup(op->req.create.name), *key = NULL;
+    return name ? inode_child_key(op->parent, name, false, &key) : -ENOMEM;
+}
+
+static int create_new(struct op *op)
+{
+    const struct msg_create_req *m = &op->req.create;
+    struct inode *i;
+    int r = create_key(op); /* too long a key is refused before anything exists */
+    if (r == 0)
+        r = inode_new(op->session->tree, op->parent, m->name.s, m->name.len, false, 0, &i);
+    if (r < 0)
+        return r;
+    i->created = i->untouched = true;
+    i->excl = m->flags & O_EXCL;
+    i->mode = (uint32_t)m->mode & 07777;
+    i->uid = (uint32_t)m->uid;
+    i->gid = (uint32_t)m->gid;
+    i->set = DB_SET_MODE | DB_SET_UID | DB_SET_GID;
+    r = dir_add(i);
+    if (r == 0)
+        r = commit_spool(i, true);
+    if (r < 0) {
+        i->created = i->untouched = false;
+        inode_detach(i);
+        inode_unref(i);
+        return r;
+    }
+    commit_mark_dirty(i);
+    inode_touch_dir(op->parent);
+    push_entry(op->parent, i->name, op->session);
+    push_attr(op->parent, op->session, false);
+    op->child = i;
+    return 0;
+}
+
+static int create_make(struct op *op)
+{
+    const struct msg_create_req *m = &op->req.create;
+    int r = 0;
+    if (op->child && m->flags & O_EXCL)
+        return -EEXIST;
+    if (op->child && op->child->is_dir)
+        return -EISDIR;
+    if (!op->child)
+        r = create_new(op);
+    if (r < 0)
+        return r;
+    op->inode = inode_ref(op->child);
+    op->req.open = (struct msg_open_req){.fh = m->fh, .flags = m->flags};
+    return open_handle(op);
+}
+
+static int create_reply(struct op *op)
+{
+    struct op_entry e;
+    int r = op_entry(op, op->inode, &e);
+    if (r < 0) {
+        op->handle->released = true;
+        return r;
+    }
+    return OP_REPLY(op, create, .attr = e.attr, .attr_ttl_ms = e.ttl_ms, .entry_ttl_ms = e.ttl_ms,
+                    .stamp = e.stamp);
+}
+
+const struct op_step create_steps[] = {
+    {"parent", create_parent}, {"lock", create_lock},   {"ask", create_ask},
+    {"make", create_make},     {"reply", create_reply}, {NULL, NULL},
+};
+
+static int release_apply(struct op *op)
+{
+    struct handle *h = handle_find(op->session, op->req.release.fh);
+    if (h)
+        handle_release(h);
+    return OP_DONE;
+}
+
+const struct op_step release_steps[] = {{"apply", release_apply}, {NULL, NULL}};
