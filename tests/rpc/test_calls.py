@@ -5,13 +5,12 @@ import mmap
 import os
 import socket
 import struct
-import sys
 import time
 
 import pytest
 
 import proto
-from helpers import noise
+from helpers import noise, python_as
 from proto import LIMITS, MESSAGES, Client
 
 
@@ -313,38 +312,15 @@ def test_detach(c):
 
 def test_default_deny_by_uid(box, backend, users):
     """Another uid may connect and say hello, and nothing more."""
-    script = box.path("deny.py")
-    with open(script, "w", encoding="utf-8") as f:
-        f.write("import sys, os\nsys.path.insert(0, %r)\nimport proto\n"
-                "c = proto.Client(%r); c.hello()\n"
-                "for f in ({'volume': 'v'}, {'kind': 2, 'bucket': '/tmp'}, {'kind': 1, 'bucket': 'b', "
-                "'endpoint': 'http://127.0.0.1:1', 'cred': 3}):\n"
-                "    c = proto.Client(%r); c.hello()\n"
-                "    try:\n"
-                "        a = c.ask('ATTACH', instance=os.urandom(16), source='x', **f)\n"
-                "        print('denied' if a.error in (-13, -1) else 'not denied %%d' %% a.error)\n"
-                "    except proto.Closed:\n        print('denied')\n" %
-                (box.path("pylib"), backend.socket, backend.socket))
-    copy_for_others(box)
-    out = box.sh("/usr/bin/python3 %s" % script, user=users[0],
-                 env={"PYTHONPATH": box.path("pylib")}).stdout
+    out = python_as(box, users[0], """
+        for f in ({'volume': 'v'}, {'kind': 2, 'bucket': '/tmp'},
+                  {'kind': 1, 'bucket': 'b', 'endpoint': 'http://127.0.0.1:1', 'cred': 3}):
+            c = proto.Client(%r)
+            c.hello()
+            try:
+                a = c.ask('ATTACH', instance=os.urandom(16), source='x', **f)
+                print('denied' if a.error in (-13, -1) else 'not denied: %%d' %% a.error)
+            except proto.Closed:
+                print('denied')
+        """ % backend.socket)
     assert out.split("\n")[:3] == ["denied"] * 3, out
-
-
-def copy_for_others(box):
-    """proto.py, its tables and msgpack where any user can read them, in the shape of the tree."""
-    import shutil
-    import msgpack
-    lib = box.mkdir("pylib")
-    shutil.copy(proto.__file__, os.path.join(lib, "proto.py"))
-    shutil.copytree(os.path.dirname(msgpack.__file__), os.path.join(lib, "msgpack"))
-    with open(os.path.join(lib, "proto.py"), encoding="utf-8") as f:
-        text = f.read().replace('os.path.join(os.path.dirname(__file__), "..", "..")', repr(lib))
-    with open(os.path.join(lib, "proto.py"), "w", encoding="utf-8") as f:
-        f.write(text)
-    os.makedirs(os.path.join(lib, "proto"), exist_ok=True)
-    for name in ("messages.tbl", "limits.h"):
-        shutil.copy(os.path.join(proto.TOP, "proto", name), os.path.join(lib, "proto", name))
-    run = "chmod -R a+rX " + lib
-    box.sh(run)
-    assert sys.version_info >= (3, 10)
