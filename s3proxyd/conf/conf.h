@@ -32,7 +32,8 @@ struct conf {
     uint64_t min_free_bytes;     /* kept free on the cache's file system */
     uint64_t spool_size_bytes;   /* bound of unsaved data on disk */
     unsigned net_threads, disk_threads, connections_per_host;
-    uint64_t idle_exit_s;        /* 0: never */
+    uint64_t idle_exit_s;        /* 0: never; counts only if idle_exit_set, else main.c decides */
+    bool idle_exit_set;
     uint64_t attr_ttl_ms;
     char *ca_bundle, *proxy;
     struct conf_volume *volumes;
@@ -42,10 +43,13 @@ struct conf {
 /* Defaults only, when path is NULL. On failure *ret_error is malloc'd: "FILE:LINE: what". 0 | -EINVAL |
  * -errno of opening the file */
 int conf_load(const char *path, struct conf **ret_conf, char **ret_error);
+/* The same from memory, len bytes and a NUL, changed in place; `file` is for the errors. Nobody's right to
+ * read or change the text is checked. */
+int conf_parse(const char *file, char *text, size_t len, struct conf **ret_conf, char **ret_error);
 void conf_free(struct conf *conf);
 const struct conf_volume *conf_volume_find(const struct conf *conf, const char *name, size_t len);
 /* May this peer mount the volume? Root and the backend's own uid always, then users and groups (the
  * peer's supplementary groups are looked up from its uid). */
 bool conf_volume_allows(const struct conf_volume *v, uid_t uid, gid_t gid);
-/* The manual's option table, roff or plain, from conf.tbl. */
+/* The option table, from conf.tbl, on standard output: `s3proxyd --help`, the manual. */
 void conf_print_options(void);
