@@ -31,6 +31,8 @@ struct xml {
     struct xml_build build;
 };
 
+/* Expat may still call a handler or two after it was stopped (the end of "<a/>" whose start
+ * failed), so each handler looks at the error first. */
 static void fail(struct xml *x, int error)
 {
     if (x->error == 0)
@@ -59,6 +61,8 @@ static void on_start(void *arg, const char *name, const char **attributes)
     struct xml *x = arg;
     (void)attributes;
 
+    if (x->error < 0)
+        return;
     if (x->depth == XML_DEPTH_MAX)
         return fail(x, -EMSGSIZE);
     if (x->depth == 0 && !xml_fields_root_ok(x->build.want, name))
@@ -77,9 +81,11 @@ static void on_start(void *arg, const char *name, const char **attributes)
 static void on_end(void *arg, const char *name)
 {
     struct xml *x = arg;
-    const struct xml_field *field = xml_fields_find(x->build.want, x->path);
     (void)name;
 
+    if (x->error < 0)
+        return;
+    const struct xml_field *field = xml_fields_find(x->build.want, x->path);
     if (field) {
         int r = field->end(&x->build, x->text_field && x->text.s ? x->text.s : "");
         if (r < 0)
@@ -97,7 +103,7 @@ static void on_text(void *arg, const char *s, int len)
     struct xml *x = arg;
     size_t n = (size_t)len;
 
-    if (!x->text_field || len <= 0)
+    if (x->error < 0 || !x->text_field || len <= 0)
         return;
     if (n > XML_TEXT_MAX_BYTES - x->text.len) {
         if (!x->text_field->cut)
