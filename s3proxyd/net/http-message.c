@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What of an exchange needs no libcurl: the reply's header section, kept as "Name\0Value\0..." in one buffer,
- * and the request's body. */
+/* What of an exchange needs no libcurl: the reply's header section, kept as "Name\0Value\0..." in
+ * one buffer, and the request's body. */
 #include "s3proxyd/net/http.h"
 
 #include <errno.h>

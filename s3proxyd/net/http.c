@@ -2,13 +2,14 @@
  * SPDX-FileCopyrightText: the hafiz authors */
 /* libcurl's multi interface on our loop; the only file that includes <curl/curl.h>.
  *
- * libcurl calls us back for sockets, its timer, headers, bodies; none of those callbacks decides anything
- * or calls libcurl. Exchanges end in engine_reap(), after curl_multi_socket_action() has returned, or in
- * http_cancel() and the stall timer, which libcurl knows nothing of.
+ * libcurl calls us back for sockets, its timer, headers, bodies; none of those callbacks decides
+ * anything or calls libcurl. Exchanges end in engine_reap(), after curl_multi_socket_action() has
+ * returned, or in http_cancel() and the stall timer, which libcurl knows nothing of.
  *
- * libcurl re-sends a request by itself when a re-used connection closes without a reply. For a request
- * with a body that is refused by a failing SEEKFUNCTION (a Complete must not be sent twice, one's own
- * conditional PUT would come back as 412); for one without, the caller sets `fresh` where it matters. */
+ * libcurl re-sends a request by itself when a re-used connection closes without a reply. For a
+ * request with a body that is refused by a failing SEEKFUNCTION (a Complete must not be sent twice,
+ * one's own conditional PUT would come back as 412); for one without, the caller sets `fresh` where
+ * it matters. */
 #include "s3proxyd/net/http.h"
 
 #include <curl/curl.h>
@@ -25,10 +26,10 @@
 #define CONNECTIONS_DEFAULT 32u
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000u
 #define STALL_TIMEOUT_DEFAULT_MS 20000u
-#define BULK_BUFFER_BYTES (512l * 1024)      /* one recv; larger showed no gain */
+#define BULK_BUFFER_BYTES (512l * 1024) /* one recv; larger showed no gain */
 #define SMALL_BUFFER_BYTES (32l * 1024)
-#define EXPECT_ABOVE_BYTES (1024ull * 1024)  /* smaller bodies are sent before an answer could come */
-#define EXPECT_TIMEOUT_MS 1000l              /* servers that never say 100 cost no more than that */
+#define EXPECT_ABOVE_BYTES (1024ull * 1024) /* smaller ones leave before an answer could come */
+#define EXPECT_TIMEOUT_MS 1000l             /* what a server that never says 100 costs */
 #define IDLE_CONNECTIONS 64l
 
 struct http_engine {
@@ -49,7 +50,7 @@ struct sock { /* a socket libcurl wants watched */
 
 int http_global_init(void)
 {
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
+    return curl_global_init(CURL_GLOBAL_DEFAULT) ? -ENOMEM : 0;
 }
 
 void http_global_fini(void)
@@ -133,7 +134,7 @@ static void exchange_result(struct http *x, CURLcode code)
 
     if (x->failure == HTTP_FAIL_NONE) /* else we found a reason first */
         x->failure = failure_of(x, code);
-    if (code != CURLE_OK && !x->text[0])
+    if (code && !x->text[0])
         snprintf(x->text, sizeof(x->text), "%s", curl_easy_strerror(code));
     if ((x->failure == HTTP_FAIL_SEND || x->failure == HTTP_FAIL_RECEIVE) && !x->status) {
         curl_easy_getinfo(x->easy, CURLINFO_NUM_CONNECTS, &connects);
@@ -209,7 +210,8 @@ static struct sock *sock_new(struct http_engine *e, curl_socket_t fd)
     return s;
 }
 
-/* A socket that cannot be watched fails the one exchange that uses it; returning -1 would kill the multi. */
+/* A socket that cannot be watched fails the one exchange that uses it; returning -1 would kill the
+ * multi. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock)
 {
     struct http_engine *e = arg;
@@ -263,7 +265,6 @@ int http_engine_new(struct loop *loop, const struct net_config *config, struct h
     curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e);
     curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e);
-    curl_multi_setopt(e->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     curl_multi_setopt(e->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
                       (long)(conns ? conns : CONNECTIONS_DEFAULT));
     curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
@@ -352,7 +353,7 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
     struct http *x = arg;
 
     return origin == SEEK_SET && offset == 0 && x->body_done == 0 ? CURL_SEEKFUNC_OK
-                                                                 : CURL_SEEKFUNC_FAIL;
+                                                                  : CURL_SEEKFUNC_FAIL;
 }
 
 static void stall_check(void *arg)
@@ -377,10 +378,10 @@ static CURLcode setup_manners(struct http *x)
     CURLcode r = CURLE_OK;
 
     SET(CURLOPT_NOSIGNAL, 1l);
-    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* h2 puts all ranges on one connection */
+    SET(CURLOPT_HTTP_VERSION,
+        (long)CURL_HTTP_VERSION_1_1); /* h2 puts all ranges on one connection */
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_PATH_AS_IS, 1l);
-    SET(CURLOPT_FOLLOWLOCATION, 0l);
     SET(CURLOPT_HTTP_CONTENT_DECODING, 0l);
     SET(CURLOPT_PROXY, e->proxy);
     SET(CURLOPT_NOPROXY, "localhost,127.0.0.0/8,169.254.0.0/16,::1");
@@ -395,7 +396,7 @@ static CURLcode setup_manners(struct http *x)
     SET(CURLOPT_BUFFERSIZE, x->bulk ? BULK_BUFFER_BYTES : SMALL_BUFFER_BYTES);
     SET(CURLOPT_UPLOAD_BUFFERSIZE,
         x->body.length > EXPECT_ABOVE_BYTES ? BULK_BUFFER_BYTES : SMALL_BUFFER_BYTES);
-    SET(CURLOPT_FRESH_CONNECT, x->fresh ? 1l : 0l);
+    SET(CURLOPT_FRESH_CONNECT, (long)x->fresh);
     return r;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Starts and ends the transfer threads. Everything of a thread is made before it runs and torn down by the
- * thread itself after its loop ended, so nothing here is touched by two threads but the job counts. */
+/* Starts and ends the transfer threads. Everything of a thread is made before it runs and torn down
+ * by the thread itself after its loop ended, so nothing here is touched by two threads but the job
+ * counts. */
 #include "s3proxyd/net/net.h"
 
 #include <errno.h>

@@ -9,12 +9,12 @@
 #include "s3proxyd/store/store.h"
 
 struct s3_config {
-    const char *endpoint;  /* http[s]://host[:port]; NULL: AWS for the region */
+    const char *endpoint; /* http[s]://host[:port]; NULL: AWS for the region */
     const char *bucket;
-    const char *region;    /* NULL: us-east-1 until the server says another */
+    const char *region; /* NULL: us-east-1 until the server says another */
     enum { S3_ADDR_AUTO, S3_ADDR_PATH, S3_ADDR_VIRTUAL } addressing;
-    bool insecure_http;    /* plain http to a non-loopback host without payload signing */
-    struct cred *cred;     /* referenced */
+    bool insecure_http;         /* plain http to a non-loopback host without payload signing */
+    struct cred *cred;          /* referenced */
     uint64_t retry_deadline_ms; /* default deadline of a request; 0: 300 s */
 };
 
