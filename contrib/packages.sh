@@ -7,7 +7,7 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 li
     libssl-dev libevent-dev libmsgpack-dev libexpat1-dev libjson-c-dev libinih-dev libsqlite3-dev
     libseccomp-dev"
 TEST_PACKAGES="clang libcmocka-dev python3 python3-venv ca-certificates git vim rsync sqlite3 tar
-    util-linux procps passwd mount strace"
+    util-linux procps passwd mount universal-ctags"
 
 # install_missing PACKAGE...: installs with apt what dpkg does not know as installed; returns 1, with
 # the one command that helps on stderr, when it cannot.

@@ -323,5 +323,3 @@ def test_wrong_region_is_healed_with_a_warning(box, fake):
     assert m.read("f") == b"x"
     assert "eu-north-1" in box.watch.text()
     assert fake.count(op="get") == 1, "learned once, not at every request"
-
-
