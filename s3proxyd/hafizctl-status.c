@@ -183,22 +183,20 @@ static int problem_row(struct str *cells, json_object *p)
 
 /* The sections that are tables: adding one is adding a row here. */
 static const struct ctl_column mount_columns[] = {
-    {"MOUNT POINT", CTL_LEFT, CTL_CUT_HEAD}, {"SOURCE", CTL_LEFT, CTL_CUT_HEAD},
-    {"USER", CTL_LEFT, CTL_CUT_TAIL},        {"MODE", CTL_LEFT, CTL_RIGID},
-    {"OPEN", CTL_RIGHT, CTL_RIGID},          {"CALLS", CTL_RIGHT, CTL_RIGID},
-    {"CLIENT", CTL_LEFT, CTL_RIGID},
+    {"MOUNT POINT", CTL_LEFT, true}, {"SOURCE", CTL_LEFT, true}, {"USER", CTL_LEFT, false},
+    {"MODE", CTL_LEFT, false},       {"OPEN", CTL_RIGHT, false}, {"CALLS", CTL_RIGHT, false},
+    {"CLIENT", CTL_LEFT, false},
 };
 static const struct ctl_column store_columns[] = {
-    {"BUCKET", CTL_LEFT, CTL_CUT_HEAD},  {"ENDPOINT", CTL_LEFT, CTL_CUT_HEAD},
-    {"CALLS", CTL_RIGHT, CTL_RIGID},     {"AGAIN", CTL_RIGHT, CTL_RIGID},
-    {"SLOWED", CTL_RIGHT, CTL_RIGID},    {"FAILED", CTL_RIGHT, CTL_RIGID},
-    {"IN", CTL_RIGHT, CTL_RIGID},        {"OUT", CTL_RIGHT, CTL_RIGID},
+    {"BUCKET", CTL_LEFT, true},   {"ENDPOINT", CTL_LEFT, true},  {"CALLS", CTL_RIGHT, false},
+    {"AGAIN", CTL_RIGHT, false},  {"SLOWED", CTL_RIGHT, false},  {"FAILED", CTL_RIGHT, false},
+    {"IN", CTL_RIGHT, false},     {"OUT", CTL_RIGHT, false},
 };
 static const struct ctl_column problem_columns[] = {
-    {"FILE", CTL_LEFT, CTL_CUT_HEAD},
-    {"WHAT HAPPENED", CTL_LEFT, CTL_CUT_TAIL},
-    {"UNSAVED", CTL_RIGHT, CTL_RIGID},
-    {"FOR", CTL_LEFT, CTL_RIGID},
+    {"FILE", CTL_LEFT, true},
+    {"WHAT HAPPENED", CTL_LEFT, true},
+    {"UNSAVED", CTL_RIGHT, false},
+    {"FOR", CTL_LEFT, false},
 };
 static const struct section {
     const char *member, *title, *empty;

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* Numbers, foreign strings and tables for people: what is printed fits the terminal and cannot drive it. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/base/cleanup.h"
 #include "proto/base/must.h"
 #include "s3proxyd/hafizctl.h"
 
 #define CUT_MARK "..."
-#define CUT_MIN 12u /* narrower than this no column shrinks */
 #define INDENT 2u
 #define GAP 2u
 
@@ -181,8 +180,8 @@ static const char *cell_text(const struct ctl_grid *g, size_t row, unsigned colu
     return cell->s ? cell->s : "";
 }
 
-/* Natural widths, then the widest column that may shrink does, one column at a time. */
-static void grid_widths(const struct ctl_grid *g, unsigned widths[CTL_COLUMNS_MAX])
+/* Returns the width of a line. */
+static unsigned grid_widths(const struct ctl_grid *g, unsigned widths[CTL_COLUMNS_MAX])
 {
     unsigned total = INDENT;
     for (unsigned c = 0; c < g->ncolumns; c++) {
@@ -191,73 +190,23 @@ static void grid_widths(const struct ctl_grid *g, unsigned widths[CTL_COLUMNS_MA
             widths[c] = MAX(widths[c], text_width(cell_text(g, r, c)));
         total += widths[c] + (c ? GAP : 0);
     }
-    while (total > CTL_WIDTH) {
-        unsigned widest = g->ncolumns;
-        for (unsigned c = 0; c < g->ncolumns; c++)
-            if (g->columns[c].flex != CTL_RIGID && widths[c] > CUT_MIN &&
-                (widest == g->ncolumns || widths[c] > widths[widest]))
-                widest = c;
-        if (widest == g->ncolumns)
-            return;
-        widths[widest]--;
-        total--;
-    }
+    return total;
 }
 
-/* The part of s that is `room` columns wide, from its beginning or from its end. */
-static int add_part(struct str *out, const char *s, unsigned room, bool tail)
+static int add_cell(struct str *out, const struct ctl_column *column, const char *text,
+                    unsigned width, bool last)
 {
-    size_t len = strlen(s), at = 0;
-    unsigned skip = tail ? text_width(s) - room : 0, width = 0;
-    while (at < len && tail && width < skip) {
-        unsigned n = MAX(utf8_len(s + at, len - at), 1u);
-        width += n > 1 ? code_width(utf8_code(s + at, n)) : 1;
-        at += n;
-    }
-    size_t from = at;
-    for (width = 0; at < len;) {
-        unsigned n = MAX(utf8_len(s + at, len - at), 1u);
-        width += n > 1 ? code_width(utf8_code(s + at, n)) : 1;
-        if (width > room)
-            break;
-        at += n;
-    }
-    return str_addn(out, s + from, at - from);
+    int pad = (int)(width - text_width(text));
+    int left = column->align == CTL_RIGHT ? pad : 0;
+    int right = column->align == CTL_LEFT ? pad : 0;
+    if (last)
+        return str_addf(out, "%*s%s\n", left, "", text);
+    return str_addf(out, "%*s%s%*s", left, "", text, right + (int)GAP, "");
 }
 
-static int add_cut(struct str *out, const char *s, unsigned width, int flex)
+static int print_lines(const struct ctl_grid *g, const unsigned widths[CTL_COLUMNS_MAX],
+                       struct str *out)
 {
-    if (text_width(s) <= width)
-        return str_add(out, s);
-    unsigned room = width - (unsigned)strlen(CUT_MARK);
-    int r = flex == CTL_CUT_HEAD ? str_add(out, CUT_MARK) : 0;
-    if (r == 0)
-        r = add_part(out, s, room, flex == CTL_CUT_HEAD);
-    return r == 0 && flex != CTL_CUT_HEAD ? str_add(out, CUT_MARK) : r;
-}
-
-static int add_cell(struct str *out, const struct ctl_column *column, const char *s, unsigned width,
-                    bool last)
-{
-    _cleanup_(str_fini) struct str cut = STR_NULL;
-    int r = add_cut(&cut, s, width, column->flex);
-    if (r < 0)
-        return r;
-    const char *text = cut.s ? cut.s : "";
-    unsigned used = text_width(text), pad = width > used ? width - used : 0;
-    int left = column->align == CTL_RIGHT ? (int)pad : 0;
-    int right = column->align == CTL_LEFT && !last ? (int)pad : 0;
-    return str_addf(out, "%*s%s%*s%s", left, "", text, right + (last ? 0 : (int)GAP), "",
-                    last ? "\n" : "");
-}
-
-int ctl_grid_print(struct ctl_grid *g, struct str *out)
-{
-    unsigned widths[CTL_COLUMNS_MAX];
-    must(g->ncolumns <= CTL_COLUMNS_MAX);
-    if (g->error)
-        return g->error;
-    grid_widths(g, widths);
     int r = 0;
     for (size_t row = 0; r == 0 && row <= g->nrows; row++) {
         r = str_addf(out, "%*s", (int)INDENT, "");
@@ -266,5 +215,48 @@ int ctl_grid_print(struct ctl_grid *g, struct str *out)
                          row ? cell_text(g, row - 1, c) : g->columns[c].title, widths[c],
                          c + 1 == g->ncolumns);
     }
+    return r;
+}
+
+static int add_named(struct str *out, const struct ctl_grid *g, size_t row, unsigned column,
+                     unsigned indent, const char *end)
+{
+    int r = str_addf(out, "%*s", (int)indent, "");
+    for (const char *t = g->columns[column].title; r == 0 && *t; t++)
+        r = str_addf(out, "%c", tolower((unsigned char)*t));
+    return r < 0 ? r : str_addf(out, " %s%s", cell_text(g, row, column), end);
+}
+
+/* The first column is the heading, then what stands alone, then the rest in one line. */
+static int print_record(const struct ctl_grid *g, size_t row, struct str *out)
+{
+    bool begun = false;
+    int r = str_addf(out, "%*s%s\n", (int)INDENT, "", cell_text(g, row, 0));
+    for (unsigned c = 1; r == 0 && c < g->ncolumns; c++)
+        if (g->columns[c].alone)
+            r = add_named(out, g, row, c, 3 * INDENT, "\n");
+    for (unsigned c = 1; r == 0 && c < g->ncolumns; c++) {
+        if (g->columns[c].alone)
+            continue;
+        if (begun)
+            r = str_add(out, ",");
+        if (r == 0)
+            r = add_named(out, g, row, c, begun ? 1 : 3 * INDENT, "");
+        begun = true;
+    }
+    return r == 0 && begun ? str_add(out, "\n") : r;
+}
+
+int ctl_grid_print(struct ctl_grid *g, struct str *out)
+{
+    unsigned widths[CTL_COLUMNS_MAX];
+    must(g->ncolumns <= CTL_COLUMNS_MAX);
+    if (g->error)
+        return g->error;
+    if (grid_widths(g, widths) <= CTL_WIDTH)
+        return print_lines(g, widths, out);
+    int r = 0;
+    for (size_t row = 0; r == 0 && row < g->nrows; row++)
+        r = print_record(g, row, out);
     return r;
 }

@@ -205,11 +205,9 @@ static int run(struct ctl *ctl, const char *word)
             continue;
         if (ctl->nargs == c->nargs && (!ctl->json || c->json))
             return c->fn(ctl);
-        ctl_fail("usage: hafizctl %s %s", c->name, c->args);
-        return CTL_USAGE;
+        return ctl_fail("usage: hafizctl %s %s", c->name, c->args);
     }
-    ctl_fail("there is no command '%s'; see hafizctl --help", word);
-    return CTL_USAGE;
+    return ctl_fail("there is no command '%s'; see hafizctl --help", word);
 }
 
 int main(int argc, char **argv)
@@ -237,12 +235,12 @@ int main(int argc, char **argv)
             printf("hafizctl %s\n", HAFIZ_VERSION);
             return CTL_OK;
         default:
-            return CTL_USAGE; /* getopt said why */
+            return CTL_FAILED; /* getopt said why */
         }
     }
     if (optind == argc) {
         print_help(stderr);
-        return CTL_USAGE;
+        return CTL_FAILED;
     }
     ctl.args = argv + optind + 1;
     ctl.nargs = argc - optind - 1;

@@ -12,7 +12,7 @@
 
 #include "proto/base/str.h"
 
-enum { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2 }; /* exit codes */
+enum { CTL_OK = 0, CTL_FAILED = 1 }; /* exit codes; as with mount(8), 1 is also wrong usage */
 
 /* Where a backend may listen, in the order they are tried. */
 #define CTL_PLACES_MAX 6u
@@ -63,13 +63,14 @@ uint64_t ctl_u64_or_0(json_object *o, const char *name);
 bool ctl_bool(json_object *o, const char *name);
 int ctl_add_str(struct str *out, json_object *o, const char *name); /* clean; "-" when missing */
 
-/* A table of cells whose widest flexible columns shrink until a line fits 80 columns. */
+/* A table of cells. When its lines do not fit CTL_WIDTH columns each row becomes a few lines, so that
+ * nothing is cut: a path is there to be copied. */
 #define CTL_COLUMNS_MAX 8u
 #define CTL_WIDTH 80u
 struct ctl_column {
     const char *title;
     enum { CTL_LEFT, CTL_RIGHT } align;
-    enum { CTL_RIGID, CTL_CUT_HEAD, CTL_CUT_TAIL } flex; /* what gives way; "..." stands for it */
+    bool alone; /* gets a line of its own then */
 };
 struct ctl_grid {
     const struct ctl_column *columns;
