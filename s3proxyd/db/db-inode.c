@@ -27,7 +27,7 @@ static const char *const db_inode_steps[] = {
     "CREATE UNIQUE INDEX inode_name ON inode(parent, name, bucket);",
 };
 
-enum { PUT, DEL, GET, CHILD, CHILDREN, RESERVE, BUCKET_GET, BUCKET_ADD, BUCKET_ROOT };
+enum { PUT, DEL, GET, CHILD, CHILDREN, RESERVE, BUCKET_GET, BUCKET_ADD, BUCKET_ROOT, SWEEP };
 static const char *const db_inode_statements[] = {
     [PUT] = ("INSERT OR REPLACE INTO inode(" DB_ROW_COLUMNS ")"
              " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"),
@@ -39,6 +39,7 @@ static const char *const db_inode_statements[] = {
     [RESERVE] = "UPDATE counter SET value=value+?1 WHERE name='next_ino' RETURNING value-?1",
     [BUCKET_GET] = "SELECT id FROM bucket WHERE endpoint=? AND name=? AND scope=?",
     [BUCKET_ADD] = "INSERT INTO bucket(endpoint, name, scope) VALUES(?,?,?) RETURNING id",
+    [SWEEP] = "DELETE FROM inode WHERE ino<? AND attr_set=0 AND parent<>0",
     [BUCKET_ROOT] = "SELECT ino FROM inode WHERE parent=0 AND name='' AND bucket=?",
 };
 
@@ -77,6 +78,15 @@ int db_inode_del(struct db_file *f, uint64_t ino)
     if (!s)
         return -EIO;
     sqlite3_bind_int64(s, 1, (int64_t)ino);
+    return db_file_run(f, s);
+}
+
+int db_inode_sweep(struct db_file *f, uint64_t below)
+{
+    sqlite3_stmt *s = db_file_stmt(f, SWEEP);
+    if (!s)
+        return -EIO;
+    sqlite3_bind_int64(s, 1, (int64_t)below);
     return db_file_run(f, s);
 }
 

@@ -21,6 +21,7 @@ enum db_job_kind {
     DB_JOB_READ, /* struct db_read */
     DB_JOB_PUT_INODE, /* struct db_cmd, these and the following */
     DB_JOB_DEL_INODE,
+    DB_JOB_SWEEP,
     DB_JOB_PUT_LISTING,
     DB_JOB_DEL_LISTING,
     DB_JOB_DEL_BELOW,
@@ -83,6 +84,7 @@ extern const struct db_schema db_inode_schema, db_meta_schema;
 
 int db_inode_put(struct db_file *f, const struct db_inode *row);
 int db_inode_del(struct db_file *f, uint64_t ino);
+int db_inode_sweep(struct db_file *f, uint64_t below);
 int db_inode_read(struct db_file *f, struct db_read *read); /* fills rows */
 int db_inode_bucket(struct db_file *f, struct db_bucket_ask *ask);
 /* Commits, synced to the disk, that `count` numbers from *ret_first on are used. */

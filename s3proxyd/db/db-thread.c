@@ -63,6 +63,8 @@ static void db_run_inode(struct db *db, struct db_cmd *cmd)
     int r = db_file_begin(&db->inodes);
     if (r == 0 && cmd->job.kind == DB_JOB_PUT_INODE)
         r = db_inode_put(&db->inodes, &cmd->row);
+    else if (r == 0 && cmd->job.kind == DB_JOB_SWEEP)
+        r = db_inode_sweep(&db->inodes, cmd->row.ino);
     else if (r == 0)
         r = db_inode_del(&db->inodes, cmd->row.ino);
     if (r < 0)
@@ -99,7 +101,8 @@ static void db_run_bucket(struct db *db, struct db_bucket_ask *ask)
 
 static void db_run_cmd(struct db *db, struct db_cmd *cmd)
 {
-    if (cmd->job.kind == DB_JOB_PUT_INODE || cmd->job.kind == DB_JOB_DEL_INODE)
+    if (cmd->job.kind == DB_JOB_PUT_INODE || cmd->job.kind == DB_JOB_DEL_INODE ||
+        cmd->job.kind == DB_JOB_SWEEP)
         db_run_inode(db, cmd);
     else
         db_run_listing(db, cmd);

@@ -237,7 +237,7 @@ void db_put_inode(struct db *db, const struct db_inode *row)
     db_queue(db, &cmd->job, DB_JOB_PUT_INODE, 0);
 }
 
-void db_del_inode(struct db *db, uint64_t ino)
+static void db_queue_ino(struct db *db, uint64_t ino, int kind)
 {
     struct db_cmd *cmd = calloc(1, sizeof(*cmd));
     if (!cmd) { /* a row too many: its number is never given again, so nobody finds it */
@@ -245,7 +245,17 @@ void db_del_inode(struct db *db, uint64_t ino)
         return;
     }
     cmd->row.ino = ino;
-    db_queue(db, &cmd->job, DB_JOB_DEL_INODE, 0);
+    db_queue(db, &cmd->job, kind, 0);
+}
+
+void db_del_inode(struct db *db, uint64_t ino)
+{
+    db_queue_ino(db, ino, DB_JOB_DEL_INODE);
+}
+
+void db_sweep(struct db *db, uint64_t below_ino)
+{
+    db_queue_ino(db, below_ino, DB_JOB_SWEEP);
 }
 
 void db_read_start(struct db *db, struct db_read *read)

@@ -47,6 +47,7 @@ struct db_inode {
 #define DB_SET_GID 4u
 #define DB_SET_ATIME 8u
 #define DB_SET_MTIME 16u
+#define DB_SET_KEEP 32u /* a row below it carries something: without this one it could not be found */
 
 /* The number of a bucket (endpoint, name, scope), from 1: the same one for ever. Synchronous, waits for the
  * rows queued before it; called at attach. 0 | -errno */
@@ -60,6 +61,8 @@ int db_root_ino(struct db *db, uint64_t bucket, uint64_t *ret_ino);
  * name makes way for the new one. Memory is copied; out of memory is logged. */
 void db_put_inode(struct db *db, const struct db_inode *row);
 void db_del_inode(struct db *db, uint64_t ino);
+/* Removes the rows of earlier processes (numbers below) that carry nothing of ours: nobody held them. */
+void db_sweep(struct db *db, uint64_t below_ino);
 
 /* The head of everything that waits in the queue. */
 struct db_job {

@@ -105,6 +105,8 @@ static void apply_absent(struct dir_load *l)
 
 static int apply(struct dir_load *l)
 {
+    if (l->dir->gone)
+        return -ENOENT;
     for (int dirs = 1; dirs >= 0; dirs--)
         for (size_t i = 0; i < l->nentries; i++) {
             if (l->entries[i].is_prefix != (dirs == 1))

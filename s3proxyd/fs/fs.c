@@ -34,6 +34,26 @@ static void retry_tick(void *arg)
 }
 
 #define SWEEP_BATCH 64u
+#define ROWS_GRACE_NS (600 * NS_PER_S) /* a mount that lives through a restart is back long before */
+
+/* Once: rows an earlier process left for mounts that did not come back. While one that did is here we do
+ * not know what its kernel holds, so everything stays. */
+static void sweep_rows(struct fs *fs)
+{
+    struct session *s;
+    if (fs->swept || clock_mono_ns() - fs->started_ns < ROWS_GRACE_NS)
+        return;
+    list_for_each(s, &fs->sessions, link)
+        if (s->resumed)
+            return;
+    fs->swept = true;
+    db_sweep(fs->db, fs->first_ino);
+    for (struct table_node *t = table_next(&fs->inodes, NULL); t; t = table_next(&fs->inodes, t)) {
+        struct inode *i = container_of(t, struct inode, by_ino);
+        if (i->row_saved && i->ino < fs->first_ino)
+            inode_save_row(i); /* used again since: back it goes */
+    }
+}
 
 static void sweep_tick(void *arg)
 {
@@ -53,6 +73,7 @@ static void sweep_tick(void *arg)
         dir_trim(unused[k]);
         inode_unref(unused[k]);
     }
+    sweep_rows(fs);
     loop_timer_set_ms(fs->sweep, SWEEP_MS);
 }
 
@@ -73,6 +94,7 @@ int fs_new(const struct fs_config *config, struct fs **ret_fs)
     fs->own_uid = geteuid();
     fs->started_ns = clock_mono_ns();
     fs->change = 1;
+    fs->first_ino = db_next_ino(fs->db);
     list_init(&fs->trees);
     list_init(&fs->sessions);
     list_init(&fs->dirty);

@@ -45,6 +45,8 @@ struct fs {
     uid_t own_uid;
     bool private_backend;
     bool closing;        /* the process ends: rows stay, the mounts will be back */
+    uint64_t first_ino;  /* smaller numbers are of earlier processes */
+    bool swept;          /* their forgotten rows are removed */
     uint64_t ops;        /* running */
     uint64_t commit_failures;
 };
@@ -142,6 +144,7 @@ struct session {
     struct tree *tree;
     struct inode *root;
     struct chan *rpc, *push; /* push: NULL until BIND */
+    struct session **push_ref; /* where the push connection remembers us; cleared when we end */
     uint8_t instance[16], token[PROTO_TOKEN_BYTES];
     uid_t peer_uid;
     bool rw, cto, resumed;

@@ -77,6 +77,9 @@ void session_hang_up(struct session *s)
     struct table_node *n, *next;
     s->dead = true;
     s->rpc = s->push = NULL;
+    if (s->push_ref)
+        *s->push_ref = NULL;
+    s->push_ref = NULL;
     list_del(&s->link);
     for (n = table_next(&s->handles, NULL); n; n = next) {
         next = table_next(&s->handles, n);

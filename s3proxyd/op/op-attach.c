@@ -350,6 +350,7 @@ static int bind_apply(struct op *op)
     s->push = op->conn->chan;
     op->conn->session = s;
     op->conn->is_push = true;
+    s->push_ref = &op->conn->session;
     return OP_REPLY(op, bind, );
 }
 

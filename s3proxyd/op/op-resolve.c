@@ -3,7 +3,7 @@
 /* From the numbers in a message to inodes and handles: checked against the session's own root every time,
  * loaded from inodes.db when they were looked up before a restart, and made to wait while a directory
  * above them is being renamed. */
-#include "s3proxyd/op/op.h"
+#include "s3proxyd/op/ops.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/base/log.h"
 
@@ -173,8 +174,8 @@ void rpc_client_free(struct rpc_client *c)
     list_del(&c->link);
     loop_timer_free(c->hello_timer);
     if (s && c->conn.is_push) {
-        if (s->push == c->conn.chan)
-            s->push = NULL;
+        s->push = NULL;
+        s->push_ref = NULL;
     }
     op_conn_gone(&c->conn);
     if (s && !c->conn.is_push) {

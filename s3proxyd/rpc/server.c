@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* Listening. Everybody may connect (the socket's mode permitting); what they may do is decided per message
- * from their credentials. Connections are bounded per uid so that one user cannot take them all. */
+ * from their credentials. */
 #include "s3proxyd/rpc/rpc.h"
 
 #include <errno.h>
@@ -10,11 +10,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
-#define CONNECTIONS_PER_UID_MAX 256u
 #define ACCEPT_AT_ONCE 16u
 #define ACCEPT_PAUSE_MS 100u
 
