@@ -202,8 +202,8 @@ int client_hello(int fd, const char *program, unsigned timeout_ms, struct msg_he
         r = client_ask(fd, MSG_HELLO, &fields, NULL, 0, timeout_ms, &answer);
     if (r < 0)
         return r;
-    if (answer.error < 0)
-        return answer.error;
+    if (answer.error < 0) /* a well-formed refusal: it is a backend, only not of our version */
+        return answer.error == -EPROTO ? -EPROTONOSUPPORT : answer.error;
     r = msg_unpack_hello_rep(answer.head.fields, answer.head.fields_len, &rep);
     if (r < 0)
         return r;
