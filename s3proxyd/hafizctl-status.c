@@ -181,6 +181,9 @@ static int problem_row(struct str *cells, json_object *p)
     return r;
 }
 
+/* An ordinary user's document has no member for what is not theirs to know. */
+#define NOT_TOLD "Told to root and to the backend's own user only."
+
 /* The sections that are tables: adding one is adding a row here. */
 static const struct ctl_column mount_columns[] = {
     {"MOUNT POINT", CTL_LEFT, true}, {"SOURCE", CTL_LEFT, true}, {"USER", CTL_LEFT, false},
@@ -199,16 +202,17 @@ static const struct ctl_column problem_columns[] = {
     {"FOR", CTL_LEFT, false},
 };
 static const struct section {
-    const char *member, *title, *empty;
+    const char *member, *title, *empty, *absent;
     const struct ctl_column *columns;
     unsigned ncolumns;
     int (*row)(struct str *cells, json_object *item);
 } sections[] = {
     {"mounts", "Mounts", "Nothing is mounted. `hafiz-mount SOURCE MOUNTPOINT` mounts a bucket.",
-     mount_columns, ARRAY_SIZE(mount_columns), mount_row},
-    {"stores", "Stores", "No store is in use.", store_columns, ARRAY_SIZE(store_columns),
+     NOT_TOLD, mount_columns, ARRAY_SIZE(mount_columns), mount_row},
+    {"stores", "Stores", "No store is in use.", NOT_TOLD, store_columns, ARRAY_SIZE(store_columns),
      store_row},
-    {"problems", "Problems", "None.", problem_columns, ARRAY_SIZE(problem_columns), problem_row},
+    {"problems", "Problems", "None.", NOT_TOLD, problem_columns, ARRAY_SIZE(problem_columns),
+     problem_row},
 };
 
 static int add_section(json_object *doc, const struct section *sec, struct str *out)
@@ -217,7 +221,7 @@ static int add_section(json_object *doc, const struct section *sec, struct str *
     size_t n = list ? json_object_array_length(list) : 0;
     int r = str_addf(out, "\n%s\n", sec->title);
     if (r < 0 || !n)
-        return r < 0 ? r : str_addf(out, "  %s\n", sec->empty);
+        return r < 0 ? r : str_addf(out, "  %s\n", list ? sec->empty : sec->absent);
     _cleanup_(ctl_grid_fini) struct ctl_grid grid = {.columns = sec->columns,
                                                      .ncolumns = sec->ncolumns};
     for (size_t i = 0; r == 0 && i < MIN(n, (size_t)ROWS_MAX); i++) {

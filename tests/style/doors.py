@@ -15,7 +15,6 @@ DOORS = {
     # cred stands below aws and needs one digest to name a key without showing it.
     "openssl/": ["s3proxyd/aws/digest*.c", "s3proxyd/cred/cred-scope.c"],
     "json-c/": ["s3proxyd/aws/json.c", "s3proxyd/op/op-control.c", "s3proxyd/hafizctl.h"],
-    "ini.h": ["s3proxyd/conf/conf*.c"],
     "sqlite3": ["s3proxyd/db/db-int.h"],
     "fuse": ["fused/*.[ch]"],
     "seccomp": ["fused/sandbox*.c"],

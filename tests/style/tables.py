@@ -6,8 +6,10 @@ them for people names them all: messages.tbl and PROTOCOL.md, conf.tbl and s3pro
 and hafiz-mount(8), the commands of hafizctl and hafizctl(1)."""
 import errno
 import re
+import shutil
+import subprocess
 
-from tree import bad, exists, finish, line_of, read
+from tree import bad, exists, files, finish, line_of, read
 
 
 def table(path):
@@ -87,17 +89,20 @@ def options():
 
 
 def settings():
+    """Each option has an entry of its own in the manual, and its default stands there."""
     path, page = "s3proxyd/conf/conf.tbl", "s3proxyd/s3proxyd.conf.5.scd"
     text, words = table(path), manual(page)
-    rows = [(m.group(1), line_of(text, m.start())) for m in
-            re.finditer(r'^[A-Z_]+\(\s*"?(\w+)"?\s*,', text, re.M)]
-    if text and not rows:
-        bad(path, 0, "no row is understood")
-    named = set(re.findall(r"^\*(\w+)\*\s*=", words, re.M))
-    for name, line in rows:
-        if name not in named:
+    rows = [(m.group(2), m.group(3), line_of(text, m.start())) for m in
+            re.finditer(r'^OPT\((\w+), (\w+), \w+, [\w.]+, (NULL|"[^"]*"),', text, re.M)]
+    if len(rows) != len(re.findall(r"^OPT\(", text, re.M)):
+        bad(path, 0, "a row is not understood")
+    entries = dict(re.findall(r"^\*(\w+)\* = .*\n((?:\t.*\n)+)", words, re.M))
+    for name, default, line in rows:
+        if name not in entries:
             bad(page, 0, f"does not explain {name} ({path}:{line})")
-    for name in sorted(named - {name for name, _ in rows}) if text else []:
+        elif default != "NULL" and f"Default: {default.strip(chr(34))}." not in entries[name]:
+            bad(page, 0, f"{name}: the default is {default} ({path}:{line})")
+    for name in sorted(set(entries) - {name for name, _, _ in rows}):
         bad(page, 0, f"explains {name}, which {path} does not have")
 
 
@@ -123,6 +128,14 @@ def store_errors():
     unique(path, "row", rows)
 
 
-for part in (messages, errnos, options, settings, commands, store_errors):
+def manuals():
+    for path in files(".scd") if shutil.which("scdoc") else []:
+        result = subprocess.run(["scdoc"], input=read(path), capture_output=True, text=True,
+                                check=False)
+        if result.returncode:
+            bad(path, 0, "scdoc: " + result.stderr.strip())
+
+
+for part in (messages, errnos, options, settings, commands, store_errors, manuals):
     part()
 finish("every list once, and explained")
