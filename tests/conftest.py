@@ -72,10 +72,7 @@ def box(programs, root_dir, request):
         yield b
     finally:
         timer.cancel()
-        keep = getattr(request.node, "failed_call", True)
-        wrong = b.close()
-        if keep and not os.path.isdir(b.dir):
-            os.makedirs(b.dir)
+        wrong = b.close(keep=getattr(request.node, "failed_call", True))
     assert not wrong, "after the test (logs: %s):\n%s" % (b.dir, "\n".join(wrong))
 
 

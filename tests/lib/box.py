@@ -81,6 +81,8 @@ class Box:
                "HAFIZ_S3PROXYD": self.programs.backend, "AWS_EC2_METADATA_DISABLED": "true"}
         # Leaks are looked for where the checker may look at its own process: it needs ptrace.
         env.update(self.watch.environment(leaks=user is None))
+        if "HAFIZ_DEBUG" in os.environ:
+            env["HAFIZ_DEBUG"] = os.environ["HAFIZ_DEBUG"]
         env.update(extra or {})
         return {k: v for k, v in env.items() if v is not None}
 
@@ -157,8 +159,8 @@ class Box:
             timer.cancel()
         assert not fired, "took longer than %g s" % seconds
 
-    def close(self):
-        """Ends everything. Returns what is wrong, as a list of texts."""
+    def close(self, keep=False):
+        """Ends everything. Returns what is wrong, as a list of texts; keep: leave the logs in any case."""
         wrong = []
         for undo in reversed(self.cleanups):
             undo()
@@ -173,7 +175,7 @@ class Box:
         wrong += self._end_private()
         wrong += self.watch.complaints()
         wrong += self._cores()
-        if not wrong:
+        if not wrong and not keep:
             shutil.rmtree(self.dir, ignore_errors=True)
         return wrong
 
