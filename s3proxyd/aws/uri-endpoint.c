@@ -26,7 +26,7 @@ static int copy_name(const char *s, size_t len, char out[URI_HOST_MAX_BYTES + 1]
         char c = s[i];
         if (c >= 'A' && c <= 'Z')
             c = (char)(c - 'A' + 'a');
-        if (!host_char(c) || (c == '.' && (i == 0 || s[i - 1] == '.')))
+        if (!host_char(c) || (c == '.' && (i == 0 || i + 1 == len || s[i - 1] == '.')))
             return -EINVAL;
         out[i] = c;
     }

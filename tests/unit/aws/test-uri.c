@@ -214,6 +214,7 @@ static void test_bad_endpoints_are_refused_with_a_reason(void **state)
         "http://a b",
         "http://a\nb",
         "http://a..b",
+        "http://a..",
         "http://.a",
         "http://.",
         "http://[::1",
