@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
-"""Exported symbols carry the name of their file or of their directory: `db_put_inode` is found in
-s3proxyd/db, `spool_io_write` in s3proxyd/spool/spool-io.c. Read from the built libraries with nm."""
+"""An exported symbol's name says where to look for it. It begins with the directory's name (`db_put_inode`
+is in s3proxyd/db), with the file's or its last words (`rename_dir_list` is in op-rename-dir.c), or with
+those of a header beside it (`inode_key`, about the struct of fs/inode.h, is in fs/key.c). The step tables of
+op/ are named after their message. Read from the built libraries with nm."""
 import os
 import re
 import subprocess
@@ -21,10 +23,24 @@ def libraries():
                 yield os.path.join(where, name)
 
 
+def tails(file):
+    """op-rename-dir.c: op_rename_dir, rename_dir, dir; and its first word."""
+    words = os.path.splitext(file)[0].split("-")
+    return {"_".join(words[i:]) for i in range(len(words))} | {words[0]}
+
+
 def prefixes(folder, source):
-    """db-inode.c in s3proxyd/db may export db_inode_*, db_*; its header's names count as its own."""
-    stem = os.path.splitext(source)[0].replace("-", "_")
-    return {stem, stem.split("_")[0], os.path.basename(folder)}
+    names = {os.path.basename(folder)} | tails(source)
+    for header in os.listdir(os.path.join(ROOT, folder)):
+        if header.endswith(".h"):
+            names |= tails(header)
+    return names
+
+
+def told(symbol, folder, words):
+    if folder == "s3proxyd/op" and symbol.endswith("_steps"):
+        return True
+    return any(symbol == w or symbol.startswith((w + "_", w + "s_")) for w in words)
 
 
 def exported(library):
@@ -56,9 +72,9 @@ for lib in sorted(libraries()):
         if not path:  # left over from an earlier build
             continue
         seen += 1
-        words = prefixes(os.path.dirname(path), os.path.basename(path))
-        if not any(symbol == w or symbol.startswith(w + "_") for w in words):
-            bad(path, 0, f"exports {symbol}: begin it with {' or '.join(sorted(words))}")
+        folder = os.path.dirname(path)
+        if not told(symbol, folder, prefixes(folder, os.path.basename(path))):
+            bad(path, 0, f"exports {symbol}, which begins with no name of {folder}")
 if not seen:
     bad(BUILD, 0, "no library was found in it: is it built?")
 finish("a symbol's name says where it is")

@@ -67,13 +67,13 @@ static const char full[] =
     "\"cache\":{\"dir\":\"/var/cache/hafiz\",\"size_bytes\":10737418240,\"used_bytes\":1288490188,"
     "\"objects\":12345,\"hits\":1234567,\"fills\":8921,\"fetched_bytes\":99999999999,"
     "\"evicted_bytes\":0},"
-    "\"spool\":{\"dir\":\"/var/lib/hafiz/spool\",\"size_bytes\":4294967296,\"used_bytes\":12582912,"
+    "\"spool\":{\"dir\":\"/var/lib/hafiz\",\"size_bytes\":4294967296,\"used_bytes\":12582912,"
     "\"dirty_files\":3,\"orphans\":2},"
     "\"mounts\":[{\"source\":\"s3://bucket\",\"mountpoint\":\"/mnt/s3\",\"uid\":0,\"rw\":true,"
     "\"calls\":1234567,\"handles\":12,\"connected\":true}],"
-    "\"stores\":[{\"endpoint\":\"https://s3.test\",\"bucket\":\"bucket\",\"requests\":123,\"errors\":1,"
-    "\"retries\":2,\"throttled\":0,\"bytes_in\":123456,\"bytes_out\":9999}],"
-    "\"problems\":[{\"path\":\"a/b\",\"error\":\"no space left\",\"since_s\":300,\"bytes\":1000000}],"
+    "\"stores\":[{\"endpoint\":\"https://s3.test\",\"bucket\":\"bucket\",\"requests\":123,"
+    "\"errors\":1,\"retries\":2,\"throttled\":0,\"bytes_in\":123456,\"bytes_out\":9999}],"
+    "\"problems\":[{\"path\":\"a/b\",\"error\":\"no space left\",\"since_s\":300,\"bytes\":1000}],"
     "\"pools\":{\"net_threads\":2,\"disk_threads\":3}}";
 
 static void test_a_full_document_is_told_in_80_columns(void **state)
@@ -130,7 +130,8 @@ static void test_long_paths_are_not_cut(void **state)
     memset(path, 'p', sizeof(path) - 1);
     path[0] = '/';
     path[sizeof(path) - 1] = 0;
-    snprintf(json, sizeof(json), "{\"mounts\":[{\"mountpoint\":\"%s\",\"source\":\"s3://b\"}]}", path);
+    snprintf(json, sizeof(json), "{\"mounts\":[{\"mountpoint\":\"%s\",\"source\":\"s3://b\"}]}",
+             path);
     struct str out = text_of(json);
     assert_non_null(strstr(out.s, path));
     assert_non_null(strstr(out.s, "source s3://b"));
@@ -183,8 +184,8 @@ static void test_numbers_read_well(void **state)
 
 static void test_a_mount_table_line_is_read(void **state)
 {
-    char line[] = "36 35 0:45 /sub /mnt/with\\040space\\134 rw,nosuid shared:1 master:2 - fuse.hafiz "
-                  "s3://b rw,user_id=0\n";
+    char line[] = "36 35 0:45 /sub /mnt/with\\040space\\134 rw,nosuid shared:1 master:2 - "
+                  "fuse.hafiz s3://b rw,user_id=0\n";
     struct ctl_mount m = {0};
     (void)state;
     assert_int_equal(ctl_mount_parse(line, &m), 0);
