@@ -20,29 +20,44 @@ void spool_dir_free(struct spool_dir *dir);
 uint64_t spool_dir_used_bytes(const struct spool_dir *dir);
 uint64_t spool_dir_orphans(const struct spool_dir *dir); /* files a crashed backend left, kept aside */
 
-/* name: what the file is called in `hafizctl status` and aside after a crash (the key). base: the version
+/* Bytes count against spool_size before they are accepted, with what a commit will have to download from
+ * the base; when the disk is full, the cache gives way. A spool without a base starts dirty: nothing of it
+ * is in the store.
+ *
+ * name: what the file is called in `hafizctl status` and aside after a crash (the key). base: the version
  * being changed, or NULL for a new or truncated file; referenced. 0 | -ENOSPC | -errno */
 int spool_new(struct spool_dir *dir, const char *name, struct cache_obj *base, uint64_t size,
               struct spool **ret_spool);
-void spool_free(struct spool *spool); /* no operation in flight; the data is gone */
+/* The data is gone. No commit may be under way; operations in flight still end as usual. */
+void spool_free(struct spool *spool);
+/* As spool_free(), but the file is kept with the orphans when it holds unsaved data. */
+void spool_set_aside(struct spool *spool);
 
 uint64_t spool_size(const struct spool *spool);
-bool spool_dirty(const struct spool *spool);   /* written or resized since the last good commit */
+bool spool_dirty(const struct spool *spool);   /* written or resized since the last good commit,
+                                                * or about to be: operations are queued */
 bool spool_committing(const struct spool *spool);
 uint64_t spool_generation(const struct spool *spool); /* raised by every write and resize */
 
-/* All operations: 0 finished now | -EINPROGRESS: done once, later | -errno. They queue in order. */
+/* All operations: 0 finished now | -EINPROGRESS: done once, later | -errno. They queue in order; only
+ * reads pass writes that wait for a commit. There is no cancel: they end soon, a read of absent base bytes
+ * when its fetch does. */
 struct spool_io {
-    struct list link;
-    struct spool *spool;
-    struct work work;
     uint64_t offset, size;
     void *buf;             /* write: source (ring memory); read: target, caller's */
     size_t got;            /* read: bytes, short at the end of the file only */
     int error;
     void (*done)(struct spool_io *io);
+
+    /* the spool's own, while submitted */
+    struct list link;
+    struct spool *spool;
+    struct work work;
+    enum { SPOOL_READ, SPOOL_WRITE, SPOOL_TRUNCATE } kind;
     struct cache_wait wait;
-    struct cache_history ra;
+    uint64_t reserved;
+    unsigned tries;
+    void *plan;            /* read: where each piece comes from */
 };
 /* Copies from buf (one look at each byte) and extends the file; a gap before it reads as zeros. */
 int spool_write_start(struct spool *spool, struct spool_io *io);
@@ -65,8 +80,9 @@ struct spool_commit {
     void (*done)(struct spool_commit *commit);
     void *impl;
 };
-int spool_commit_start(struct spool *spool, struct spool_commit *commit); /* 0 is not used */
+/* -EINPROGRESS | -EBUSY (one is under way) | -ENOMEM. done() may start the next one or end the spool. */
+int spool_commit_start(struct spool *spool, struct spool_commit *commit);
 void spool_commit_fini(struct spool_commit *commit);
 /* A clean, complete spool nobody writes any more becomes the cache's file of that version; the spool is
- * freed either way. scope, endpoint… as in cache_key, etag and size of the committed version. */
+ * freed either way (as by spool_free()). scope, endpoint… as in cache_key, etag and size of the committed version. */
 void spool_retire(struct spool *spool, struct cache *cache, const struct cache_key *key);
