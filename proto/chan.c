@@ -4,8 +4,9 @@
  * up at any byte. So memory and descriptors held for it are bounded, and reading stops while it does not
  * take its answers.
  *
- * States: open -> (shutting, by chan_shutdown) -> ended; closed() is called from the loop once ended, never
- * from inside another call. `freed` lets a callback free the channel under the feet of the code that called it. */
+ * States: open -> (shutting, by chan_shutdown) -> ended; closed() is called from the loop once ended,
+ * never from inside another call. `freed` lets a callback free the channel under the feet of the code
+ * that called it. */
 #include "proto/chan.h"
 
 #include <errno.h>

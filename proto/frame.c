@@ -109,7 +109,8 @@ static void store_le32(uint8_t *p, size_t v)
     memcpy(p, &le, sizeof(le));
 }
 
-int frame_prefix(uint8_t out[FRAME_PREFIX_BYTES], size_t head_len, size_t payload_len, unsigned nfds)
+int frame_prefix(uint8_t out[FRAME_PREFIX_BYTES], size_t head_len, size_t payload_len,
+                 unsigned nfds)
 {
     if (!bounds_ok(head_len, payload_len, nfds))
         return -EMSGSIZE;

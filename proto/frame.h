@@ -46,7 +46,8 @@ static inline bool frame_parser_idle(const struct frame_parser *p) /* between tw
     return p->prefix_got == 0;
 }
 /* The twelve bytes. 0 | -EMSGSIZE */
-int frame_prefix(uint8_t out[FRAME_PREFIX_BYTES], size_t head_len, size_t payload_len, unsigned nfds);
+int frame_prefix(uint8_t out[FRAME_PREFIX_BYTES], size_t head_len, size_t payload_len,
+                 unsigned nfds);
 
 /* Begin a frame in out and finish it once the head (and payload, raw) were appended to it. */
 size_t frame_begin(struct str *out);                     /* position of the prefix, SIZE_MAX: no memory */

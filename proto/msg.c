@@ -69,7 +69,7 @@ const struct msg_info *msg_info(uint64_t method)
 
 /* The 12 members of struct msg_attr are read and written as one array of 64-bit integers. */
 #define ATTR_INTS 12u
-_Static_assert(sizeof(struct msg_attr) == ATTR_INTS * sizeof(uint64_t), "attributes are 12 integers");
+_Static_assert(sizeof(struct msg_attr) == ATTR_INTS * sizeof(uint64_t), "12 integers");
 #define ATTR_AT(member) (offsetof(struct msg_attr, member) / sizeof(uint64_t))
 
 static const struct {
@@ -367,8 +367,11 @@ int msg_error_unpack(const void *fields, size_t len, int *ret_error, struct msg_
 int msg_dirent_pack(struct str *out, const struct msg_dirent *e)
 {
     size_t before = out->len;
-    int r = e->name.len > 0 && e->name.len <= PROTO_NAME_MAX_BYTES ? wire_put_array(out, 3) : -EINVAL;
+    int r;
 
+    if (e->name.len == 0 || e->name.len > PROTO_NAME_MAX_BYTES)
+        return -EINVAL;
+    r = wire_put_array(out, 3);
     if (r == 0)
         r = wire_put_u64(out, e->cookie);
     if (r == 0)

@@ -93,7 +93,8 @@ static void add_control(struct msghdr *msg, void *control, const int *fds, unsig
 }
 
 /* How many bytes left; 0 also when the connection broke. */
-static size_t send_some(struct sendq *q, struct iovec *iov, size_t niov, const int *fds, unsigned nfds)
+static size_t send_some(struct sendq *q, struct iovec *iov, size_t niov, const int *fds,
+                        unsigned nfds)
 {
     char control[CMSG_SPACE(sizeof(int) * PROTO_FDS_MAX)]
         __attribute__((aligned(__alignof__(struct cmsghdr))));

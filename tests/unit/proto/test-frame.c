@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* The frame parser: any cut of the stream gives the same frames, and bounds hold before memory is used. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -45,7 +45,8 @@ static void build_hello_rep(struct str *out)
 static void build_lookup_req(struct str *out)
 {
     msg_head_pack(out, MSG_KIND_REQUEST, 0x10000, MSG_LOOKUP);
-    msg_pack_lookup_req(out, &(struct msg_lookup_req){.parent = 7, .name = msg_str_of("hello.txt")});
+    msg_pack_lookup_req(out, &(struct msg_lookup_req){
+        .parent = 7, .name = msg_str_of("hello.txt")});
 }
 
 static void build_lookup_rep(struct str *out)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Bounded reading: truncation at every byte, counts that promise gigabytes, depth, wrong types, noise. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
