@@ -138,7 +138,7 @@ static void exchange_result(struct http *x, CURLcode code)
         snprintf(x->text, sizeof(x->text), "%s", curl_easy_strerror(code));
     if ((x->failure == HTTP_FAIL_SEND || x->failure == HTTP_FAIL_RECEIVE) && !x->status) {
         curl_easy_getinfo(x->easy, CURLINFO_NUM_CONNECTS, &connects);
-        x->stale = connects == 0;
+        x->stale = connects == 0 || code == CURLE_SEND_FAIL_REWIND; /* its own second try */
     }
     exchange_done(x);
 }
