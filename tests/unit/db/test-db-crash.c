@@ -39,7 +39,7 @@ static void child_writes(const struct fixture *f, int fd)
         db_new(home, f->dir, &db, &why) < 0)
         _exit(1);
     for (unsigned i = 0;; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "%u", i);
         struct report report = {.ino = db_next_ino(db)};
         struct db_inode row = {
@@ -152,7 +152,7 @@ static void test_a_full_disk_costs_rows_and_nothing_else(void **state)
         _exit(1);
     uint64_t last = 0;
     for (int i = 0; i < 200000; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "%d", i);
         struct db_inode row = {
             .ino = db_next_ino(db), .bucket = 1, .parent = 9, .name = name, .type = S_IFREG};

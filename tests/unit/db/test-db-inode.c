@@ -135,7 +135,7 @@ static void expect_children(const struct db_read *read, void *arg)
     assert_int_equal(read->error, 0);
     assert_int_equal(read->nrows, *want);
     for (size_t i = 0; i < read->nrows; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "c%04zu", i);
         assert_string_equal(read->rows[i].name, name);
         assert_string_equal(read->rows[i].etag, "\"abc\"");
@@ -148,7 +148,7 @@ static void test_children_come_in_order_of_name(void **state)
     size_t many = 1000, none = 0;
     fixture_open(f);
     for (size_t i = many; i-- > 0;) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "c%04zu", i);
         struct db_inode row = row_of(db_next_ino(f->db), 9, name);
         db_put_inode(f->db, &row);
@@ -246,7 +246,7 @@ static void test_a_damaged_file_is_named_and_kept(void **state)
     char path[128];
     fixture_open(f);
     for (int i = 0; i < 1000; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "%d", i);
         struct db_inode row = row_of(db_next_ino(f->db), 9, name);
         db_put_inode(f->db, &row);
@@ -287,7 +287,7 @@ static void test_a_hundred_thousand_rows_take_seconds_not_minutes(void **state)
     uint64_t begin = clock_mono_ns(), last = 0;
     fixture_open(f);
     for (int i = 0; i < 100000; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "%d", i);
         struct db_inode row = row_of(last = db_next_ino(f->db), 9, name);
         db_put_inode(f->db, &row);
