@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* Open files. A handle outlives the backend that opened it: it is opened again at the next one, or says
+ * ESTALE or EIO until it is closed. Numbers are counted, never pointers. Any thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fused/view.h"
+#include "proto/base/table.h"
+#include "proto/msg.h"
+
+struct handle {
+    struct table_node node;
+    _Atomic unsigned refs;
+    uint64_t fh, ino;
+    int flags;               /* open(2)'s, without O_TRUNC */
+    pid_t opener;            /* see foreign.h */
+    _Atomic int error;       /* 0, or what every further call gets */
+    _Atomic bool released;
+    _Atomic uint64_t changes, saved; /* counted at the start of a change; equal: nothing unsaved */
+    char *etag;              /* of the version opened; the table's lock guards etag and view */
+    struct view *view;
+};
+
+int handle_new(uint64_t ino, int flags, pid_t opener, struct handle **ret);
+void handle_unref(struct handle *h); /* NULL is fine */
+struct handle *handle_ref(struct handle *h);
+
+int handle_add(struct handle *h);           /* into the table, which holds one count. 0 | -ENOMEM */
+struct handle *handle_get(uint64_t fh);     /* counted, or NULL */
+void handle_drop(struct handle *h);         /* out of the table; marks it released */
+struct view *handle_view(struct handle *h); /* counted, or NULL */
+/* Both taken (view: the count; etag is copied). 0 | -ENOMEM: etag unchanged */
+int handle_set_version(struct handle *h, struct view *view, struct msg_str etag);
+char *handle_etag(struct handle *h); /* malloc'd; empty when it has changed since */
+/* All of them, counted, in a malloc'd array. 0 | -ENOMEM */
+int handle_all(struct handle ***ret, size_t *ret_count);
+
+static inline bool handle_unsaved(const struct handle *h)
+{
+    return h->changes != h->saved;
+}
