@@ -315,8 +315,9 @@ static void shut_down(struct daemon *d)
         loop_signal_free(d->intr);
     /* Work that is still under way cannot be waited for without the loop: the process ends with it. What it
      * had not saved stays in the spool directory. */
-    if (d->fs && list_empty(&d->fs->dirty) && fs_quiet(d->fs)) {
-        fs_free(d->fs);
+    if (!d->fs || (list_empty(&d->fs->dirty) && fs_quiet(d->fs))) {
+        if (d->fs)
+            fs_free(d->fs);
         if (d->spools)
             spool_dir_free(d->spools);
         if (d->cache)
@@ -332,7 +333,7 @@ static void shut_down(struct daemon *d)
         if (d->loop)
             loop_free(d->loop);
         conf_free(d->conf);
-    } else if (d->db) {
+    } else {
         db_free(d->db);
     }
 }

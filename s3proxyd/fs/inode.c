@@ -163,7 +163,7 @@ void inode_attr(const struct inode *inode, const struct session *s, struct msg_a
     uint64_t size = inode->is_dir ? 4096 : inode_size(inode);
     int64_t mtime = inode->set & DB_SET_MTIME ? inode->mtime_ns : inode->store_mtime_ns;
     *ret = (struct msg_attr){
-        .ino = inode == s->root ? ROOT_INO : inode->ino,
+        .ino = inode->ino,
         .generation = 1,
         .mode = (inode->is_dir ? S_IFDIR : S_IFREG) | (perm & 07777),
         .nlink = inode->gone ? 0 : inode->is_dir ? 2 : 1,

@@ -34,7 +34,7 @@ void push_attr(struct inode *inode, const struct session *except, bool data)
         if (s == except || s->tree != inode->tree || !session_holds(s, inode))
             continue;
         push_send(s, &(struct msg_invalidate_req){.what = 1,
-                                                  .ino = inode == s->root ? ROOT_INO : inode->ino,
+                                                  .ino = inode->ino,
                                                   .data = data,
                                                   .stamp = s->fs->change});
     }
@@ -47,7 +47,7 @@ void push_entry(struct inode *parent, const char *name, const struct session *ex
         if (s == except || s->tree != parent->tree || !session_holds(s, parent))
             continue;
         push_send(s, &(struct msg_invalidate_req){.what = 2,
-                                                  .ino = parent == s->root ? ROOT_INO : parent->ino,
+                                                  .ino = parent->ino,
                                                   .name = msg_str_of(name),
                                                   .stamp = s->fs->change});
     }

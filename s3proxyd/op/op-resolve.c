@@ -139,7 +139,7 @@ void op_moved(struct inode *inode)
 int op_resolve(struct op *op, uint64_t ino, struct inode **ret)
 {
     struct session *s = op->session;
-    struct inode *inode = ino == ROOT_INO ? s->root : inode_find(op->fs, ino);
+    struct inode *inode = inode_find(op->fs, ino);
     if (!inode) {
         op->load = calloc(1, sizeof(*op->load));
         if (!op->load)
