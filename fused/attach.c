@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The decisions of a mount's start. A bare word without keys of its own on the command line may be a
- * volume: the system's backend (or the named one) is asked first, and only its "no such volume" makes the
- * word a bucket. A bucket is served by the caller's private backend, unless a socket was named. */
+/* The decisions of a mount's start. A bare word without keys of its own on the command line may be
+ * a volume: the system's backend (or the named one) is asked first, and only its "no such volume"
+ * makes the word a bucket. A bucket is served by the caller's private backend, unless a socket was
+ * named. */
 #include "fused/attach.h"
 
 #include <errno.h>
@@ -84,8 +85,9 @@ static struct msg_attach_req request(const struct attach *a)
     m.kind = a->source.kind == SOURCE_FILE ? 2 : 1;
     m.bucket = msg_str_of(a->source.bucket);
     m.prefix = msg_str_of(a->source.prefix);
-    m.endpoint = msg_str_of(o->endpoint ? o->endpoint
-                            : a->source.kind == SOURCE_GS ? GS_ENDPOINT : NULL);
+    m.endpoint = msg_str_of(o->endpoint                   ? o->endpoint
+                            : a->source.kind == SOURCE_GS ? GS_ENDPOINT
+                                                          : NULL);
     m.region = msg_str_of(o->region);
     m.addressing = o->addressing;
     m.insecure_http = o->insecure_http;
@@ -99,7 +101,8 @@ static struct msg_attach_req request(const struct attach *a)
     return m;
 }
 
-/* What the user should know although all is well: at the start on the terminal, later in the log. */
+/* What the user should know although all is well, at the start on the terminal, later in the log.
+ */
 static void note(const struct attach *a, const char *text)
 {
     if (a->decided)
@@ -121,15 +124,17 @@ static int ask_attach(const struct attach *a, int fd, struct client_answer *answ
     return r;
 }
 
-static int take_attach(const struct attach *a, struct client_answer *answer,
-                       struct attached *ret, struct msg_str *token)
+static int take_attach(const struct attach *a, struct client_answer *answer, struct attached *ret,
+                       struct msg_str *token)
 {
     struct msg_attach_rep rep;
     int r = msg_unpack_attach_rep(answer->head.fields, answer->head.fields_len, &rep);
     if (r < 0)
         return r;
-    if (rep.root <= ROOT_INO || rep.token.len != PROTO_TOKEN_BYTES || answer->nfds != (rep.rw != 0) ||
-        (rep.rw && (rep.ring_bytes < PROTO_RING_SLOT_BYTES || rep.ring_bytes % PROTO_RING_SLOT_BYTES)))
+    if (rep.root <= ROOT_INO || rep.token.len != PROTO_TOKEN_BYTES ||
+        answer->nfds != (rep.rw != 0) ||
+        (rep.rw &&
+         (rep.ring_bytes < PROTO_RING_SLOT_BYTES || rep.ring_bytes % PROTO_RING_SLOT_BYTES)))
         return -EPROTO;
     if (rep.notice.len > 0)
         note(a, log_escn(rep.notice.s, rep.notice.len));
@@ -142,7 +147,8 @@ static int take_attach(const struct attach *a, struct client_answer *answer,
     return 0;
 }
 
-/* Pushes have a connection of their own: the first one may be full of replies while they are urgent. */
+/* Pushes have a connection of their own: the first one may be full of replies while they are
+ * urgent. */
 static int bind_push(struct attach *a, struct msg_str token, int *ret_fd, char **why)
 {
     struct str fields = STR_NULL;
@@ -215,10 +221,12 @@ static int explain(const struct attach *a, int r, char **why)
 
     if (r == -EACCES && a->volume)
         *why = str_dup_printf("%s (the section [%s] of s3proxyd.conf says who may; or give keys to "
-                              "use it as a bucket)", text, a->source.bucket);
+                              "use it as a bucket)",
+                              text, a->source.bucket);
     else if (r == -EACCES && !a->backend.mine && a->source.kind != SOURCE_FILE)
         *why = str_dup_printf("%s (add the bucket as a volume to its s3proxyd.conf, or leave out "
-                              "--socket to use your own backend)", text);
+                              "--socket to use your own backend)",
+                              text);
     else
         *why = strdup(text);
     return *why ? r : -ENOMEM;
@@ -227,14 +235,16 @@ static int explain(const struct attach *a, int r, char **why)
 static int no_keys(const struct attach *a, char **why)
 {
     if (a->source.kind == SOURCE_WORD)
-        *why = str_dup_printf("'%s' is no volume of a backend here, and there are no keys to use it as "
-                              "a bucket: add a section [%s] to s3proxyd.conf, or give --access-key, "
-                              "--profile, --passwd-file or --anonymous",
-                              a->source.bucket, a->source.bucket);
+        *why = str_dup_printf(
+            "'%s' is no volume of a backend here, and there are no keys to use it as "
+            "a bucket: add a section [%s] to s3proxyd.conf, or give --access-key, "
+            "--profile, --passwd-file or --anonymous",
+            a->source.bucket, a->source.bucket);
     else
         *why = str_dup_printf("no keys for the bucket '%s': give --access-key and --secret-key, "
                               "--profile, --passwd-file or --anonymous, or make it a volume in "
-                              "s3proxyd.conf", a->source.bucket);
+                              "s3proxyd.conf",
+                              a->source.bucket);
     return *why ? -ENOKEY : -ENOMEM;
 }
 

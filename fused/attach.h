@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* From what the user asked for to two live connections: which backend, volume or bucket, HELLO, ATTACH,
- * and BIND on the second connection. Kept by the keeper for the life of the mount, because after a lost
- * backend exactly the same is asked again. Blocking. */
+/* From what the user asked for to two live connections: which backend, volume or bucket, HELLO,
+ * ATTACH, and BIND on the second connection. Kept by the keeper for the life of the mount, because
+ * after a lost backend exactly the same is asked again. Blocking. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,8 +18,8 @@ struct attach {
     struct source source;
     struct keys keys;
     struct backend backend;
-    bool volume;            /* decided: SOURCE is a volume of the backend */
-    bool decided;           /* an attach succeeded: backend and kind stay as they are */
+    bool volume;  /* decided: SOURCE is a volume of the backend */
+    bool decided; /* an attach succeeded: backend and kind stay as they are */
     unsigned char instance[16];
 };
 

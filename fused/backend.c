@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A private s3proxyd is shared by all mounts of its user and ends by itself. Whoever finds it missing
- * starts it, one at a time: the start lock lies beside the socket, and the connect is tried once more
- * under it. The environment it gets holds no keys: those travel in ATTACH and belong to one mount. */
+/* A private s3proxyd is shared by all mounts of its user and ends by itself. Whoever finds it
+ * missing starts it, one at a time: the start lock lies beside the socket, and the connect is tried
+ * once more under it. The environment it gets holds no keys: those travel in ATTACH and belong to
+ * one mount. */
 #include "fused/backend.h"
 
 #include <errno.h>
@@ -55,7 +56,8 @@ int backend_private(struct backend *b, const char *cache_wanted, char **why)
     int r = place_socket_dir(&dir, why);
     if (r < 0)
         return r;
-    *b = (struct backend){.socket = str_dup_printf("%s/s3proxyd.sock", dir), .mine = true,
+    *b = (struct backend){.socket = str_dup_printf("%s/s3proxyd.sock", dir),
+                          .mine = true,
                           .cache_wanted = cache_wanted};
     return b->socket ? 0 : -ENOMEM;
 }
@@ -72,7 +74,8 @@ void backend_reap(struct backend *b)
         b->pid = 0;
 }
 
-/* Beside us, whether installed (bin and sbin) or in the build directory, else where systems have it. */
+/* Beside us, whether installed (bin and sbin) or in the build directory, else where systems have
+ * it. */
 static char *find_program(void)
 {
     static const char *const places[] = {"/../sbin/s3proxyd", "/s3proxyd", "/../s3proxyd/s3proxyd"};
@@ -149,8 +152,15 @@ _Noreturn static void start_child(const struct backend *b, const struct start *s
         _exit(126);
     close_range(3, ~0U, 0);
     snprintf(idle, sizeof(idle), "%u", IDLE_EXIT_DEFAULT_S);
-    char *const argv[] = {(char *)"s3proxyd", (char *)"--socket", b->socket, (char *)"--cache-dir",
-                          s->cache, (char *)"--state-dir", s->state, (char *)"--idle-exit", idle,
+    char *const argv[] = {(char *)"s3proxyd",
+                          (char *)"--socket",
+                          b->socket,
+                          (char *)"--cache-dir",
+                          s->cache,
+                          (char *)"--state-dir",
+                          s->state,
+                          (char *)"--idle-exit",
+                          idle,
                           NULL};
     execve(s->program, argv, s->env);
     _exit(127);
@@ -179,8 +189,8 @@ static char *last_words(const char *path)
 static int try_connect(const struct backend *b, int *ret_fd)
 {
     struct stat st;
-    /* A socket named by its user, or by root's directory, is trusted whoever owns it; the private one
-     * must be ours. */
+    /* A socket named by its user, or by root's directory, is trusted whoever owns it; the private
+     * one must be ours. */
     uid_t owner = !b->mine && stat(b->socket, &st) == 0 ? st.st_uid : geteuid();
     return client_connect(b->socket, owner, HELLO_TIMEOUT_MS, ret_fd);
 }
@@ -273,10 +283,11 @@ int backend_connect(struct backend *b, int *ret_fd, char **why)
         *why = str_dup_printf("%s is a socket, but no hafiz backend answers there", b->socket);
     else if (r == -EPROTONOSUPPORT)
         *why = str_dup_printf("the backend at %s speaks another version of the protocol than this "
-                              "hafiz-mount: install the same version of both", b->socket);
-    else if (r == -EPERM)
-        *why = str_dup_printf("the backend at %s runs as somebody who is not trusted here",
+                              "hafiz-mount: install the same version of both",
                               b->socket);
+    else if (r == -EPERM)
+        *why =
+            str_dup_printf("the backend at %s runs as somebody who is not trusted here", b->socket);
     else
         *why = str_dup_printf("the backend at %s does not answer: %s", b->socket, strerror(-r));
     return r;

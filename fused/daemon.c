@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Start-up order matters: first what needs privileges or files, then the sandbox, then all threads (held
- * at a gate), then the seccomp filter for all of them, then the kernel's first request (INIT), whose answer
- * makes the mount work; only then the keeper is told. */
+/* Start-up order matters: first what needs privileges or files, then the sandbox, then all threads
+ * (held at a gate), then the seccomp filter for all of them, then the kernel's first request
+ * (INIT), whose answer makes the mount work; only then the keeper is told. */
 #include "fused/daemon.h"
 
 #include <errno.h>

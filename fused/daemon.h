@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* The sandboxed process that answers the kernel. Its threads:
- *     workers (4)  read /dev/fuse; answer from the cache file or start a call; never wait for a reply
- *     peer         receives replies and answers the kernel with them; gets a new backend when one is lost
- *     push reader  reads INVALIDATE frames          notifier  applies them: the kernel makes it wait
+ *     workers (4)  read /dev/fuse; answer from the cache file or start a call; wait for no reply
+ *     peer         receives replies, answers the kernel; gets a new backend when one is lost
+ *     push reader  reads INVALIDATE frames
+ *     notifier     applies them, which is where the kernel makes one wait
  *     clock        FORGET batches, interrupts, the end of patience with a lost backend
- * Locks are leaves: no function is called under one but the C library's. */
+ * Locks are leaves: nothing but the C library is called under one. */
 #pragma once
 
 #include <stdatomic.h>
@@ -21,12 +22,12 @@ struct daemon {
     struct fuse_session *session;
     struct client *client;
     int relay_fd;
-    uint64_t root;           /* the backend's number of the kernel's inode 1 */
+    uint64_t root; /* the backend's number of the kernel's inode 1 */
     uint64_t timeo_ns;
     bool rw, direct_io, foreground;
-    _Atomic uint64_t stamp;  /* of the newest push: older replies are not cached */
+    _Atomic uint64_t stamp; /* of the newest push: older replies are not cached */
     _Atomic bool ending;
-    bool *ready;             /* set when INIT is answered */
+    bool *ready; /* set when INIT is answered */
 };
 
 /* Serves a mounted session until it is unmounted; a is taken. Returns the exit status. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Open files. A handle outlives the backend that opened it: it is opened again at the next one, or says
- * ESTALE or EIO until it is closed. Numbers are counted, never pointers. Any thread. */
+/* Open files. A handle outlives the backend that opened it: it is opened again at the next one, or
+ * says ESTALE or EIO until it is closed. Numbers are counted, never pointers. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,12 +16,12 @@ struct handle {
     struct table_node node;
     _Atomic unsigned refs;
     uint64_t fh, ino;
-    int flags;               /* open(2)'s, without O_TRUNC */
-    pid_t opener;            /* see foreign.h */
-    _Atomic int error;       /* 0, or what every further call gets */
+    int flags;         /* open(2)'s, without O_TRUNC */
+    pid_t opener;      /* see foreign.h */
+    _Atomic int error; /* 0, or what every further call gets */
     _Atomic bool released;
     _Atomic uint64_t changes, saved; /* counted at the start of a change; equal: nothing unsaved */
-    char *etag;              /* of the version opened; the table's lock guards etag and view */
+    char *etag; /* of the version opened; the table's lock guards etag and view */
     struct view *view;
 };
 

@@ -29,7 +29,7 @@ struct keeper {
     char dev[POINT_DEV_BYTES];
     struct daemon daemon;
     int signals, relay, report;
-    pid_t pid;     /* of the daemon */
+    pid_t pid;      /* of the daemon */
     unsigned asked; /* how often we were told to stop */
     bool ready, failing, ended;
     int status;
@@ -304,7 +304,8 @@ int keeper_run(struct attach *a, const char *path, int report_fd)
     struct keeper k = {
         .attach = a,
         .path = path,
-        .daemon = {.timeo_ns = o->timeo_s * NS_PER_S, .direct_io = o->direct_io,
+        .daemon = {.timeo_ns = o->timeo_s * NS_PER_S,
+                   .direct_io = o->direct_io,
                    .foreground = report_fd < 0},
         .signals = -1,
         .relay = -1,

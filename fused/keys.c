@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The order in which keys are looked for, in one place. Nothing here is sent or checked: whether a key is
- * any good only the store can say. */
+/* The order in which keys are looked for, in one place. Nothing here is sent or checked: whether a
+ * key is any good only the store can say. */
 #include "fused/keys.h"
 
 #include <errno.h>
@@ -54,7 +54,7 @@ static int set_passwd_file(struct keys *k, const char *path, const struct source
     return 0;
 }
 
-/* The secret alone on one line. A file that others may read is refused; a pipe or terminal is not. */
+/* The secret alone on one line. What others may read is refused, if it is a file. */
 static int read_secret(const char *path, struct secret **ret, char **why)
 {
     char text[1025];
@@ -68,8 +68,8 @@ static int read_secret(const char *path, struct secret **ret, char **why)
         return fail(why, str_dup_printf("the secret key's file %s cannot be read: %s", path,
                                         strerror(errno)));
     if (S_ISREG(st.st_mode) && !std && st.st_mode & 077)
-        return fail(why, str_dup_printf("the secret key's file %s may be read by others: chmod 600 it",
-                                        path));
+        return fail(why, str_dup_printf(
+                             "the secret key's file %s may be read by others: chmod 600 it", path));
     int r = fd_read_full(fd, text, sizeof(text), &got);
     size_t len = got;
     while (r == 0 && len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
@@ -106,10 +106,9 @@ static int from_env(struct keys *k, const char *key, const char *secret, const c
     return set_static(k, a, s, t && *t ? t : NULL, why);
 }
 
-/* What other programs of this user would take: s3fs' password files for s3fs' command line, the default
- * profile of ~/.aws for all. */
-static int from_files(const struct opts *o, const struct source *source, struct keys *k,
-                      char **why)
+/* What other programs of this user would take: s3fs' password files for s3fs' command line, the
+ * default profile of ~/.aws for all. */
+static int from_files(const struct opts *o, const struct source *source, struct keys *k, char **why)
 {
     _cleanup_(freep) char *home = place_home();
     _cleanup_(freep) char *mine = home ? str_dup_printf("%s/.passwd-s3fs", home) : NULL;
@@ -154,13 +153,14 @@ static int find(struct opts *o, const struct source *source, struct keys *k, cha
 
 static void forget_env(void)
 {
-    static const char *const names[] = {"HAFIZ_ACCESS_KEY",  "HAFIZ_SECRET_KEY",
-                                        "HAFIZ_SESSION_TOKEN", "AWS_ACCESS_KEY_ID",
+    static const char *const names[] = {"HAFIZ_ACCESS_KEY",      "HAFIZ_SECRET_KEY",
+                                        "HAFIZ_SESSION_TOKEN",   "AWS_ACCESS_KEY_ID",
                                         "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         char *value = getenv(names[i]);
         if (value)
-            secret_wipe(value, strlen(value)); /* /proc/PID/environ shows the memory, not the list */
+            secret_wipe(value,
+                        strlen(value)); /* /proc/PID/environ shows the memory, not the list */
         unsetenv(names[i]);
     }
 }

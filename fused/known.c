@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A renamed inode stays here under its old name until it is looked up again: after "forget everything"
- * its new name holds for the rest of its time to live, as it would without any push. */
+/* A renamed inode stays here under its old name until it is looked up again: after "forget
+ * everything" its new name holds for the rest of its time to live, as it would without any push. */
 #include "fused/known.h"
 
 #include <endian.h>
@@ -124,8 +124,9 @@ size_t known_waiting(void)
     return n;
 }
 
-/* One bucket at a time, copied out, so that fn runs without the lock. When the table grows meanwhile, what
- * was in an unvisited bucket is in an unvisited bucket again (doubling keeps the low bits of the place). */
+/* One bucket at a time, copied out, so that fn runs without the lock. When the table grows
+ * meanwhile, what was in an unvisited bucket is in an unvisited bucket again (doubling keeps the
+ * low bits of the place). */
 void known_walk(known_fn *fn, void *arg)
 {
     struct node *copies[16];
@@ -134,7 +135,8 @@ void known_walk(known_fn *fn, void *arg)
         size_t n = 0;
         pthread_mutex_lock(&lock);
         bool end = bucket >= inodes.nbuckets;
-        for (struct table_node *at = end ? NULL : inodes.buckets[bucket]; at && n < 16; at = at->next) {
+        for (struct table_node *at = end ? NULL : inodes.buckets[bucket]; at && n < 16;
+             at = at->next) {
             const struct node *node = container_of(at, struct node, node);
             copies[n] = malloc(sizeof(*node) + node->len);
             if (copies[n])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The inode numbers the kernel holds: under which name it last got each (for "forget everything", which
- * the kernel has no call for) and how often (it gives them back by FORGET). FORGETs for the backend are
- * collected and sent many at a time. Numbers here are the backend's. Any thread. */
+/* The inode numbers the kernel holds: under which name it last got each (for "forget everything",
+ * which the kernel has no call for) and how often (it gives them back by FORGET). FORGETs for the
+ * backend are collected and sent many at a time. Numbers here are the backend's. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +15,8 @@ struct known_pair {
     uint64_t ino, count; /* as in FORGET's payload */
 };
 
-/* The kernel gets one more count of ino by this name. Without memory the name is not remembered: then it
- * is valid for its time only. */
+/* The kernel gets one more count of ino by this name. Without memory the name is not remembered:
+ * then it is valid for its time only. */
 void known_add(uint64_t ino, uint64_t parent, const char *name, size_t len);
 /* The kernel gave counts back. true: a batch is full, send it. */
 bool known_forget(uint64_t ino, uint64_t count);
@@ -24,6 +24,7 @@ bool known_forget(uint64_t ino, uint64_t count);
 size_t known_take(struct known_pair ret_pairs[KNOWN_BATCH]);
 size_t known_waiting(void);
 
-/* Calls fn for everything that was there when the walk began and still is; others may go on meanwhile. */
+/* Calls fn for everything that was there when the walk began and still is; others may go on
+ * meanwhile. */
 typedef void known_fn(void *arg, uint64_t ino, uint64_t parent, const char *name, size_t len);
 void known_walk(known_fn *fn, void *arg);

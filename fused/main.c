@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* hafiz-mount, alias mount.fuse.hafiz. Three processes come of it: this one, which waits for the result
- * and is the caller's; the keeper; and the sandboxed daemon. In the foreground the first is the keeper. */
+/* hafiz-mount, alias mount.fuse.hafiz. Three processes come of it: this one, which waits for the
+ * result and is the caller's; the keeper; and the sandboxed daemon. In the foreground the first is
+ * the keeper. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -108,8 +109,9 @@ static int run(struct opts *o)
     if (o->fake)
         return KEEPER_OK;
     if (geteuid() != 0 && (o->allow_other || o->allow_root) && !point_conf_allows_other())
-        return complain(KEEPER_USAGE, "allow-other and allow-root need the line user_allow_other in "
-                                      "/etc/fuse.conf (root must add it)");
+        return complain(KEEPER_USAGE,
+                        "allow-other and allow-root need the line user_allow_other in "
+                        "/etc/fuse.conf (root must add it)");
     if (point_check(o->mountpoint, &path, &why) < 0)
         return complain(KEEPER_FAILED, why);
     free(o->mountpoint);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Two threads, because the kernel's invalidations wait: for a LOOKUP or CREATE in the directory, for a
- * READ of the file. While one waits, the reader goes on raising the stamp, which alone keeps replies that
- * are on their way from being cached, and merges pushes that say the same. When too many wait, they become
- * one: forget everything. */
+/* Two threads, because the kernel's invalidations wait: for a LOOKUP or CREATE in the directory,
+ * for a READ of the file. While one waits, the reader goes on raising the stamp, which alone keeps
+ * replies that are on their way from being cached, and merges pushes that say the same. When too
+ * many wait, they become one: forget everything. */
 #include "fused/notify.h"
 
 #include <errno.h>
@@ -37,10 +37,10 @@ struct push {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER; /* a new fd, or a push to apply */
-static int push_fd = -1;      /* read by the reader without the lock; closed by the reader only */
+static int push_fd = -1; /* read by the reader without the lock; closed by the reader only */
 static int next_fd = -1;
-static uint64_t generation;   /* counts connections */
-static struct table pending;  /* by what, ino and name */
+static uint64_t generation;  /* counts connections */
+static struct table pending; /* by what, ino and name */
 static struct list queue = LIST_INIT(queue);
 static bool everything;
 
@@ -56,7 +56,7 @@ static bool same_push(const struct table_node *node, const void *key)
 static void drop_all(void)
 {
     struct push *p, *next;
-    list_for_each_safe(p, next, &queue, link) {
+    list_for_each_safe (p, next, &queue, link) {
         list_del(&p->link);
         table_del(&pending, &p->node);
         free(p);
@@ -73,7 +73,8 @@ static void want_everything(void)
 static void enqueue(const struct msg_invalidate_req *m)
 {
     struct push *p = calloc(1, sizeof(*p));
-    uint64_t hash = table_hash_u64(m->ino ^ m->what << 62) ^ table_hash_bytes(m->name.s, m->name.len);
+    uint64_t hash =
+        table_hash_u64(m->ino ^ m->what << 62) ^ table_hash_bytes(m->name.s, m->name.len);
 
     if (!p || m->what == EVERYTHING || m->what > ENTRY || pending.count >= PENDING_MAX) {
         free(p);
@@ -95,7 +96,7 @@ static void enqueue(const struct msg_invalidate_req *m)
     }
 }
 
-/* offset -1: attributes only, and the kernel does not wait for reads. Unknown inodes are no error. */
+/* offset -1: attributes only, and the kernel does not wait for reads. Unknown inodes are fine. */
 static void apply_inode(const struct daemon *d, uint64_t ino, bool data)
 {
     fuse_lowlevel_notify_inval_inode(d->session, daemon_ino_out(d, ino), data ? 0 : -1, 0);

@@ -7,8 +7,9 @@
 
 #include "fused/daemon.h"
 
-/* A new connection and with it a new time: older pushes and stamps do not count any more, and whatever
- * was missed in between is made up for by forgetting everything (unless it is the first one). Takes fd. */
+/* A new connection and with it a new time: older pushes and stamps do not count any more, and
+ * whatever was missed in between is made up for by forgetting everything (unless it is the first
+ * one). Takes fd. */
 void notify_set_fd(struct daemon *d, int fd);
 /* Gives up waiting for a call; lost when there is no connection. */
 void notify_cancel(uint32_t call_id);

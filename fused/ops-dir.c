@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Listings. "." and ".." are made here at offsets 0 and 1; every other offset the kernel holds is the
- * backend's cookie plus 2. With plus, each entry but those two is a lookup the kernel counts. */
+/* Listings. "." and ".." are made here at offsets 0 and 1; every other offset the kernel holds is
+ * the backend's cookie plus 2. With plus, each entry but those counts as a lookup. */
 #include "fused/ops.h"
 
 #include <errno.h>
@@ -43,7 +43,8 @@ static bool add(struct req *r, struct page *page, const char *name,
 
 static void add_dots(struct req *r, struct page *page)
 {
-    struct fuse_entry_param e = { /* ino 0: no lookup counted */
+    struct fuse_entry_param e = {
+        /* ino 0: no lookup counted */
         .attr = {.st_ino = daemon_ino_out(r->d, r->ino), .st_mode = S_IFDIR}};
     if (r->offset < 1)
         add(r, page, ".", &e, 1);
@@ -142,8 +143,7 @@ static void ask(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t off, bool pl
              .max_bytes = r->size > dots ? r->size - dots : 0, .plus = plus);
 }
 
-void ops_readdir(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t off,
-                 struct fuse_file_info *fi)
+void ops_readdir(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     (void)fi;
     ask(fuse, ino, size, off, false);

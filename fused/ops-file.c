@@ -62,8 +62,8 @@ static int take_view(struct req *r, const struct client_reply *reply,
     if (rep->cached && reply->nfds == 2)
         e = view_new(take_fd(&reply->fds[0]), take_fd(&reply->fds[1]), rep->size, &view);
     if (e < 0) /* READ calls do as well */
-        log_warn("open", "cache file of inode %llu cannot be used: %s",
-                 (unsigned long long)r->ino, e == -EPROTO ? "it does not fit" : "no memory");
+        log_warn("open", "cache file of inode %llu cannot be used: %s", (unsigned long long)r->ino,
+                 e == -EPROTO ? "it does not fit" : "no memory");
     return handle_set_version(r->h, view, rep->etag);
 }
 
@@ -135,8 +135,8 @@ void ops_create(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mod
     struct req *r = open_req(fuse, create_answer, name, parent, fi->flags);
     if (r)
         req_call(r, CREATE, create, .parent = r->ino, .name = {r->name, r->name_len},
-                 .fh = r->h->fh, .flags = (uint64_t)(fi->flags & FLAGS_SENT),
-                 .mode = mode & 07777, .uid = ctx->uid, .gid = ctx->gid);
+                 .fh = r->h->fh, .flags = (uint64_t)(fi->flags & FLAGS_SENT), .mode = mode & 07777,
+                 .uid = ctx->uid, .gid = ctx->gid);
 }
 
 /* FLUSH, FSYNC: what had been changed when it was asked for is saved now. */

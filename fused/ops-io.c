@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Bytes. A read of present blocks is answered by the worker itself; everything else is a call. A write is
- * copied into a slot of the ring, or waits for one without holding a thread. */
+/* Bytes. A read of present blocks is answered by the worker itself; everything else is a call. A
+ * write is copied into a slot of the ring, or waits for one without holding a thread. */
 #include "fused/ops.h"
 
 #include <errno.h>
@@ -12,7 +12,8 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/must.h"
 
-/* Each thread that reads has one buffer for good: answers are copied out of it before it is used again. */
+/* Each thread that reads has one buffer for good: answers are copied out of it before it is used
+ * again. */
 static char *own_buffer(void)
 {
     static _Thread_local char *buffer;
@@ -40,7 +41,7 @@ static void ask_read(struct req *r, bool want_inline)
              .want_inline = want_inline);
 }
 
-/* The blocks were there and are gone again: now the bytes themselves are asked for, by a new call. */
+/* The blocks were there and are gone again: now ask for the bytes, by a new call. */
 static void read_again(struct req *r)
 {
     fuse_req_t fuse = req_take(r);

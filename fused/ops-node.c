@@ -101,10 +101,14 @@ static uint64_t setattr_bits(int to_set)
         int kernel;
         uint64_t ours;
     } bits[] = {
-        {FUSE_SET_ATTR_MODE, SETATTR_MODE},           {FUSE_SET_ATTR_UID, SETATTR_UID},
-        {FUSE_SET_ATTR_GID, SETATTR_GID},             {FUSE_SET_ATTR_SIZE, SETATTR_SIZE},
-        {FUSE_SET_ATTR_ATIME, SETATTR_ATIME},         {FUSE_SET_ATTR_MTIME, SETATTR_MTIME},
-        {FUSE_SET_ATTR_ATIME_NOW, SETATTR_ATIME_NOW}, {FUSE_SET_ATTR_MTIME_NOW, SETATTR_MTIME_NOW},
+        {FUSE_SET_ATTR_MODE, SETATTR_MODE},
+        {FUSE_SET_ATTR_UID, SETATTR_UID},
+        {FUSE_SET_ATTR_GID, SETATTR_GID},
+        {FUSE_SET_ATTR_SIZE, SETATTR_SIZE},
+        {FUSE_SET_ATTR_ATIME, SETATTR_ATIME},
+        {FUSE_SET_ATTR_MTIME, SETATTR_MTIME},
+        {FUSE_SET_ATTR_ATIME_NOW, SETATTR_ATIME_NOW},
+        {FUSE_SET_ATTR_MTIME_NOW, SETATTR_MTIME_NOW},
     };
     uint64_t valid = 0;
     for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)

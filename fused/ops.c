@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What the kernel is told once (init), the table of operations, and what several of them share. Absent on
- * purpose: opendir (libfuse answers it at once), xattrs and locks (ENOSYS makes the kernel stop asking or do
- * it itself), write_buf (it would bring splice, whose pages may change under us). */
+/* What the kernel is told once (init), the table of operations, and what several of them share.
+ * Absent on purpose: opendir (libfuse answers it at once), xattrs and locks (ENOSYS makes the
+ * kernel stop asking or do it itself), write_buf (it would bring splice, whose pages may change
+ * under us). */
 #include "fused/ops.h"
 
 #include <errno.h>
@@ -27,9 +28,9 @@ static void init(void *userdata, struct fuse_conn_info *conn)
     /* KILLPRIV would leave clearing the suid bit to us; splice is what view.c explains. */
     conn->want &= ~(unsigned)(FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE |
                               FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-    conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ |
-                                   FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-                                   FUSE_CAP_READDIRPLUS_AUTO);
+    conn->want |=
+        conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
+                         FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 }
 
 static void refuse_mknod(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode,
@@ -113,8 +114,7 @@ double ops_ttl(const struct daemon *d, uint64_t ms, uint64_t stamp)
     return stamp < d->stamp ? 0 : (double)ms / 1000;
 }
 
-int ops_entry_param(const struct daemon *d, const struct ops_entry *e,
-                    struct fuse_entry_param *ret)
+int ops_entry_param(const struct daemon *d, const struct ops_entry *e, struct fuse_entry_param *ret)
 {
     *ret = (struct fuse_entry_param){.entry_timeout = ops_ttl(d, e->entry_ttl_ms, e->stamp)};
     if (e->attr.ino == 0)

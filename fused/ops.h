@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The kernel's operations. Each is a pair: x() asks the backend, x_answer() passes the reply on; both stand
- * together in ops-node.c, ops-dir.c, ops-file.c, ops-io.c or ops-name.c, under the message's name. */
+/* The kernel's operations. Each is a pair: x() asks the backend, x_answer() passes the reply on;
+ * both stand together in ops-node.c, ops-dir.c, ops-file.c, ops-io.c or ops-name.c, under the
+ * message's name. */
 #pragma once
 
 #include <fuse_lowlevel.h>
@@ -16,7 +17,8 @@ struct ops_entry {
     struct msg_attr attr;
     uint64_t attr_ttl_ms, entry_ttl_ms, stamp;
 };
-#define OPS_ENTRY(rep) ((struct ops_entry){(rep).attr, (rep).attr_ttl_ms, (rep).entry_ttl_ms, (rep).stamp})
+#define OPS_ENTRY(rep) \
+    ((struct ops_entry){(rep).attr, (rep).attr_ttl_ms, (rep).entry_ttl_ms, (rep).stamp})
 
 /* Checked, because nobody says that the backend is sane. 0 | -EIO */
 int ops_stat(const struct daemon *d, const struct msg_attr *a, struct stat *ret);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Arguments to struct opts. Every option is a row of options.tbl; what is written here is only how an
- * argument of each kind is read, and the two grammars (--name value, -o word=value). */
+/* Arguments to struct opts. Every option is a row of options.tbl; what is written here is only how
+ * an argument of each kind is read, and the two grammars (--name value, -o word=value). */
 #include "fused/opts.h"
 
 #include <errno.h>
@@ -27,7 +27,7 @@ struct row {
 };
 
 #define GROUP(title)
-#define OPT(name, forms, kind, field, value, arg, help)                                            \
+#define OPT(name, forms, kind, field, value, arg, help) \
     {name, forms, kind, offsetof(struct opts, field), value, help},
 static const struct row rows[] = {
 #include "fused/options.tbl"
@@ -189,9 +189,10 @@ static int word_set(struct opts *o, char *word, char **why)
         return 0;
     const struct row *row = row_find(word, len, WORD);
     if (row && row->kind == KEY)
-        return fail(why, str_dup_printf("'%.*s' is refused in -o and fstab, where everybody can read "
-                                        "it; use passwd_file=, secret_key_file= or profile=",
-                                        (int)len, word));
+        return fail(why,
+                    str_dup_printf("'%.*s' is refused in -o and fstab, where everybody can read "
+                                   "it; use passwd_file=, secret_key_file= or profile=",
+                                   (int)len, word));
     if (!row && o->sloppy)
         return 0;
     if (!row)
@@ -199,8 +200,8 @@ static int word_set(struct opts *o, char *word, char **why)
     return row_set(o, row, WORD, value, why);
 }
 
-/* Words are separated by commas; `\,` is a comma within one. The copy of the words may hold a secret
- * that we are about to refuse, so it and the original are wiped. */
+/* Words are separated by commas; `\,` is a comma within one. The copy of the words may hold a
+ * secret that we are about to refuse, so it and the original are wiped. */
 static int words_set(struct opts *o, char *words, char **why)
 {
     size_t size = strlen(words);
@@ -335,8 +336,14 @@ int opts_parse(int argc, char **argv, struct opts *o, char **why)
 
     *why = NULL;
     *o = (struct opts){
-        .rw = OPTS_UNSET, .attr_ttl_s = OPTS_UNSET, .timeo_s = TIMEO_DEFAULT_S, .uid = OPTS_UNSET,
-        .gid = OPTS_UNSET, .umask = OPTS_UNSET, .file_mode = OPTS_UNSET, .dir_mode = OPTS_UNSET,
+        .rw = OPTS_UNSET,
+        .attr_ttl_s = OPTS_UNSET,
+        .timeo_s = TIMEO_DEFAULT_S,
+        .uid = OPTS_UNSET,
+        .gid = OPTS_UNSET,
+        .umask = OPTS_UNSET,
+        .file_mode = OPTS_UNSET,
+        .dir_mode = OPTS_UNSET,
         .helper = argc > 0 && str_starts(slash ? slash + 1 : argv[0], "mount."),
     };
     for (i = 1; r == 0 && i < argc; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The command line of hafiz-mount in all its dialects, as one struct: its own long options, mount(8)'s
- * helper arguments, -o words, s3fs' and rusty-s3fs' habits. Pure but for the wiping of argv and for the
- * lookup of user names. Rows: options.tbl. */
+/* The command line of hafiz-mount in all its dialects, as one struct: its own long options,
+ * mount(8)'s helper arguments, -o words, s3fs' and rusty-s3fs' habits. Pure but for the wiping of
+ * argv and for the lookup of user names. Rows: options.tbl. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,20 +21,20 @@ struct opts {
         auto_unmount, remount, foreground, debug, help, version;
     uint64_t attr_ttl_s, timeo_s;
     uint64_t uid, gid, umask, file_mode, dir_mode; /* OPTS_UNSET: not given */
-    struct str kernel;   /* words for the kernel, comma-separated */
-    bool helper;         /* called as mount.something: mount(8)'s rules */
+    struct str kernel;                             /* words for the kernel, comma-separated */
+    bool helper;                                   /* called as mount.something: mount(8)'s rules */
     bool endpoint_given; /* not from the environment: SOURCE is then no volume */
     bool s3fs;           /* a word only s3fs has: read-write by default */
     bool fake, sloppy;   /* mount(8)'s -f and -s */
 };
 
-/* Parses and overwrites every secret in argv, also on failure. *ret always needs opts_fini(); on failure
- * *ret_why is malloc'd or NULL (no memory). 0 | -EINVAL | -ENOMEM */
+/* Parses and overwrites every secret in argv, also on failure. *ret always needs opts_fini(); on
+ * failure *ret_why is malloc'd or NULL (no memory). 0 | -EINVAL | -ENOMEM */
 int opts_parse(int argc, char **argv, struct opts *ret, char **ret_why);
 /* The environment, for what the arguments left open: HAFIZ_* and AWS_* except keys. 0 | -ENOMEM */
 int opts_env(struct opts *o);
 void opts_fini(struct opts *o);
 
 void opts_print_help(void);
-/* The option table for tests: name of row i, NULL after the last; *ret_help NULL for hidden rows. */
+/* The option table for tests: name of row i, NULL after the last; *ret_help NULL: hidden. */
 const char *opts_row(unsigned i, const char **ret_help);

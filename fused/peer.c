@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* When the connection ends, the keeper is asked for another one (it may have to start a backend, which
- * nobody in a sandbox can), open files are opened again there under their old numbers, and only then the
- * calls that waited go on. What cannot be made up for says so at its handle: a version that is gone
- * (ESTALE), and writes that were taken but not saved (EIO), since going on would leave a hole in the file. */
+/* When the connection ends, the keeper is asked for another one (it may have to start a backend,
+ * which nobody in a sandbox can), open files are opened again there under their old numbers, and
+ * only then the calls that waited go on. What cannot be made up for says so at its handle: a
+ * version that is gone (ESTALE), and writes that were taken but not saved (EIO), since going on
+ * would leave a hole in the file. */
 #include "fused/peer.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@
 #define DETACH_WAIT_MS 5000u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int kick_fd = -1;        /* a duplicate: the client owns the connection itself */
+static int kick_fd = -1; /* a duplicate: the client owns the connection itself */
 static uint64_t kick_generation;
 static _Atomic uint64_t lost_ns; /* since when there is no backend; 0: there is one */
 
@@ -102,8 +103,11 @@ static int reopen(int rpc_fd, struct handle *h)
         h->error = -EIO;
         return 0;
     }
-    struct msg_open_req m = {.ino = h->ino, .fh = h->fh, .flags = (uint64_t)(unsigned)h->flags,
-                             .reopen = 1, .etag = msg_str_of(etag)};
+    struct msg_open_req m = {.ino = h->ino,
+                             .fh = h->fh,
+                             .flags = (uint64_t)(unsigned)h->flags,
+                             .reopen = 1,
+                             .etag = msg_str_of(etag)};
     int r = msg_pack_open_req(&fields, &m);
     if (r == 0)
         r = client_ask(rpc_fd, MSG_OPEN, &fields, NULL, 0, ATTACH_TIMEOUT_MS, &answer);

@@ -10,7 +10,7 @@
 /* The first connection; a is taken. 0 | -errno */
 int peer_init(struct daemon *d, struct attached *a);
 void *peer_thread(void *daemon);
-/* Ends the connection of that generation (counted by notify_set_fd), if it is still the one in use. */
+/* Ends the connection of that generation (counted by notify_set_fd), if it is still in use. */
 void peer_kick(uint64_t generation);
 /* The clock's share: when the backend is gone for too long, calls fail. true: it is gone. */
 bool peer_tick(struct daemon *d);

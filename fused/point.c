@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What can be wrong with a mount point has a line of its own here; the kernel and fusermount3 would say
- * "Transport endpoint is not connected" or "bad mount point" for most of it. */
+/* What can be wrong with a mount point has a line of its own here; the kernel and fusermount3 would
+ * say "Transport endpoint is not connected" or "bad mount point" for most of it. */
 #include "fused/point.h"
 
 #include <errno.h>
@@ -76,17 +76,18 @@ int point_check(const char *name, char **ret_path, char **why)
 
     if (stat(name, &st) < 0) {
         if (errno == ENOTCONN || errno == ECONNABORTED)
-            return fail(why, str_dup_printf("a dead mount is left at %s: fusermount3 -u %s removes it",
-                                            name, name));
-        return fail(why, str_dup_printf("the mount point %s cannot be used: %s", name,
-                                        strerror(errno)));
+            return fail(why,
+                        str_dup_printf("a dead mount is left at %s: fusermount3 -u %s removes it",
+                                       name, name));
+        return fail(why,
+                    str_dup_printf("the mount point %s cannot be used: %s", name, strerror(errno)));
     }
     if (!S_ISDIR(st.st_mode))
         return fail(why, str_dup_printf("the mount point %s is not a directory", name));
     _cleanup_(freep) char *path = realpath(name, NULL);
     if (!path)
-        return fail(why, str_dup_printf("the mount point %s cannot be used: %s", name,
-                                        strerror(errno)));
+        return fail(why,
+                    str_dup_printf("the mount point %s cannot be used: %s", name, strerror(errno)));
     if (strcmp(path, "/") == 0)
         return fail(why, str_dup_printf("the mount point cannot be /"));
     if (point_dev(path, dev))

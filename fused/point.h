@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The mount point: is it fit, what is mounted there, and how it is unmounted. Outside the sandbox only. */
+/* The mount point: is it fit, what is mounted there, and how it is unmounted. Outside the sandbox
+ * only. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +12,8 @@
 int point_check(const char *name, char **ret_path, char **ret_why);
 /* "major:minor" of what is mounted on top at this path. false: nothing */
 bool point_dev(const char *path, char ret_dev[POINT_DEV_BYTES]);
-/* Unmounts, if dev is still what is on top there: somebody else may have mounted since. lazy: also when
- * it is in use; what is open stays usable. 0 (also when it is gone already) | -EBUSY | -errno */
+/* Unmounts, if dev is still what is on top there: somebody else may have mounted since. lazy: also
+ * when it is in use; what is open stays usable. 0 (also when gone already) | -EBUSY | -errno */
 int point_unmount(const char *path, const char *dev, bool lazy);
 /* mount(8)'s remount: the kernel's flags only. 0 | -errno */
 int point_remount(const char *path, bool rw);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The few words between keeper and daemon, over a SOCK_SEQPACKET pair. Both are the same program and the
- * daemon is the one that is not trusted: the keeper takes no descriptors and no lengths from it. */
+/* The few words between keeper and daemon, over a SOCK_SEQPACKET pair. Both are the same program
+ * and the daemon is the one that is not trusted: the keeper takes no descriptors and no lengths
+ * from it. */
 #pragma once
 
 #include <stdint.h>
@@ -18,5 +19,5 @@ enum relay_kind {
 
 int relay_pair(int ret_fds[2]);
 int relay_send(int fd, enum relay_kind kind, const struct attached *a); /* a: RELAY_ATTACHED only */
-/* a: NULL where descriptors are not wanted. 0 | -EPIPE (the other side is gone) | -EPROTO | -errno */
+/* a: NULL where descriptors are not wanted. 0 | -EPIPE (nobody there) | -EPROTO | -errno */
 int relay_recv(int fd, enum relay_kind *ret_kind, struct attached *ret);

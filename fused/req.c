@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Counts: one for whoever is about to start the call, one for the call in flight, one for the cancel
- * list. libfuse calls interrupted() under a lock of its request, so it only puts r on that list. */
+/* Counts: one for whoever is about to start the call, one for the call in flight, one for the
+ * cancel list. libfuse calls interrupted() under a lock of its request, so it only puts r on that
+ * list. */
 #include "fused/req.h"
 
 #include <errno.h>
@@ -56,7 +57,8 @@ fuse_req_t req_take(struct req *r)
 {
     if (atomic_exchange(&r->taken, true))
         return NULL;
-    fuse_req_interrupt_func(r->fuse, NULL, NULL); /* waits for an interrupted() that runs just now */
+    fuse_req_interrupt_func(r->fuse, NULL,
+                            NULL); /* waits for an interrupted() that runs just now */
     return r->fuse;
 }
 
@@ -166,7 +168,7 @@ bool req_tick(struct daemon *d)
 
     (void)d;
     pthread_mutex_lock(&cancel_lock);
-    list_for_each_safe(r, next, &cancels, cancel) {
+    list_for_each_safe (r, next, &cancels, cancel) {
         if (!tick_one(r, now))
             continue;
         list_del(&r->cancel);
@@ -174,7 +176,7 @@ bool req_tick(struct daemon *d)
     }
     bool more = !list_empty(&cancels);
     pthread_mutex_unlock(&cancel_lock);
-    list_for_each_safe(r, next, &over, cancel) {
+    list_for_each_safe (r, next, &over, cancel) {
         req_reply_err(r, -EINTR);
         unref(r);
     }

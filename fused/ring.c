@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Two locks: `busy` guards who owns which slot, `map` guards the mapping against being exchanged while a
- * payload is copied into it. A slot belongs to one call from ring_get() to ring_put(). */
+/* Two locks: `busy` guards who owns which slot, `map` guards the mapping against being exchanged
+ * while a payload is copied into it. A slot belongs to one call from ring_get() to ring_put(). */
 #include "fused/ring.h"
 
 #include <errno.h>

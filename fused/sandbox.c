@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A daemon taken over through the kernel's or the backend's bytes should find nothing: no key is in this
- * process, no file can be opened, no process started, no socket made. Landlock is used as far as the
- * kernel has it; a missing seccomp is an error, since every kernel we run on has it. */
+/* A daemon taken over through the kernel's or the backend's bytes should find nothing: no key is in
+ * this process, no file can be opened, no process started, no socket made. Landlock is used as far
+ * as the kernel has it; a missing seccomp is an error, since every kernel we run on has it. */
 #include "fused/sandbox.h"
 
 #include <errno.h>
@@ -41,8 +41,9 @@ static void landlock_enter(void)
         return;
     }
     attr.fs = (1ull << fs_bits[MIN(abi, (long)ARRAY_SIZE(fs_bits) - 1)]) - 1;
-    attr.net = abi >= 4 ? 3 : 0;    /* bind, connect */
-    attr.scoped = abi >= 6 ? 1 : 0; /* abstract sockets; signals stay, foreign.c asks with signal 0 */
+    attr.net = abi >= 4 ? 3 : 0; /* bind, connect */
+    attr.scoped =
+        abi >= 6 ? 1 : 0; /* abstract sockets; signals stay, foreign.c asks with signal 0 */
     size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
     _cleanup_(closep) int fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
     if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) < 0)
@@ -58,7 +59,8 @@ static int drop_privileges(void)
         (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* for root only; unknown ones fail */
     if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
                            setresuid(NOBODY, NOBODY, NOBODY) < 0))
-        log_warn("sandbox", "staying root without capabilities: %m"); /* a user namespace without nobody */
+        log_warn("sandbox",
+                 "staying root without capabilities: %m"); /* a user namespace without nobody */
     return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
 }
 

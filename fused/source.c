@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* SOURCE, checked before anybody is asked: what cannot be a bucket or a prefix is refused here with a
- * line that says which part is wrong, instead of as an odd answer of some server. */
+/* SOURCE, checked before anybody is asked: what cannot be a bucket or a prefix is refused here with
+ * a line that says which part is wrong, instead of as an odd answer of some server. */
 #include "fused/source.h"
 
 #include <errno.h>
@@ -44,8 +44,8 @@ static int set_prefix(struct source *s, const char *text, char **why)
 {
     text += *text == '/';
     if (!components_ok(text))
-        return fail(why, str_dup_printf("the prefix '%s' has an empty, '.', '..' or too long part",
-                                        text));
+        return fail(
+            why, str_dup_printf("the prefix '%s' has an empty, '.', '..' or too long part", text));
     size_t len = strlen(text);
     if (len + 1 > PROTO_KEY_MAX_BYTES)
         return fail(why, str_dup_printf("the prefix is longer than a key may be"));
@@ -55,7 +55,8 @@ static int set_prefix(struct source *s, const char *text, char **why)
 
 static int set_bucket(struct source *s, const char *name, size_t len, char **why)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 
     if (len == 0)
         return fail(why, str_dup_printf("the bucket's name is missing"));
@@ -63,8 +64,8 @@ static int set_bucket(struct source *s, const char *name, size_t len, char **why
         return fail(why, str_dup_printf("keys do not belong into SOURCE, where everybody can read "
                                         "them; see --help"));
     if (strspn(name, letters) < len || len > 255 || name[0] == '.' || name[0] == '-')
-        return fail(why, str_dup_printf("'%.*s' cannot be the name of a bucket", (int)MIN(len, 255u),
-                                        name));
+        return fail(why, str_dup_printf("'%.*s' cannot be the name of a bucket",
+                                        (int)MIN(len, 255u), name));
     s->bucket = strndup(name, len);
     return s->bucket ? 0 : -ENOMEM;
 }
@@ -89,7 +90,8 @@ static int parse_word(const char *text, struct source *s, char **why)
 
     if (memchr(text, '/', len))
         return fail(why, str_dup_printf("'%s' is neither a bucket nor a volume; a directory is "
-                                        "file:///directory, a prefix s3://bucket/prefix", text));
+                                        "file:///directory, a prefix s3://bucket/prefix",
+                                        text));
     int r = set_bucket(s, text, len, why);
     return r < 0 ? r : set_prefix(s, colon ? colon + 1 : "", why);
 }
@@ -119,8 +121,9 @@ int source_parse(const char *text, struct source *s, char **why)
     else if (str_starts(text, "gs://"))
         s->kind = SOURCE_GS;
     else
-        return fail(why, str_dup_printf("'%.*s' is not a kind of SOURCE: s3://, gs:// and file:// are",
-                                        (int)(rest - text), text));
+        return fail(why,
+                    str_dup_printf("'%.*s' is not a kind of SOURCE: s3://, gs:// and file:// are",
+                                   (int)(rest - text), text));
     size_t len = strcspn(rest, "/");
     int r = set_bucket(s, rest, len, why);
     return r < 0 ? r : set_prefix(s, rest + len, why);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What the user wrote as SOURCE, taken apart. Nothing is decoded: a percent sign is a percent sign. Pure. */
+/* What the user wrote as SOURCE, taken apart. Nothing is decoded: a percent sign is a percent sign.
+ * Pure. */
 #pragma once
 
 struct source {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A present block costs no call: look at the sequence, at the bits, copy, look at the sequence again. The
- * backend raises the sequence before it clears a bit and clears the bit before it punches the hole, so a
- * copy that began and ended under one sequence saw no hole. Hence pread into private memory: what splice
- * or mmap would hand to the kernel could still be punched on the way.
- * The size of the map is checked once; a backend that shrinks the file afterwards crashes this mount,
- * which it can do in simpler ways. */
+/* A present block costs no call: look at the sequence, at the bits, copy, look at the sequence
+ * again. The backend raises the sequence before it clears a bit and clears the bit before it
+ * punches the hole, so a copy that began and ended under one sequence saw no hole. Hence pread into
+ * private memory: what splice or mmap would hand to the kernel could still be punched on the way.
+ * The size of the map is checked once; a backend that shrinks the file afterwards crashes this
+ * mount, which it can do in simpler ways. */
 #include "fused/view.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The local view of one object version: the sparse cache file and the map that says which blocks of it
- * are present. Both belong to the backend, which may take blocks away at any time. Any thread. */
+/* The local view of one object version: the sparse cache file and the map that says which blocks of
+ * it are present. Both are the backend's, which may take blocks away any time. Any thread. */
 #pragma once
 
 #include <stddef.h>
@@ -9,7 +9,8 @@
 
 struct view;
 
-/* Takes both descriptors, also on failure. 0 | -EPROTO (they do not fit each other or size) | -errno */
+/* Takes both descriptors, also on failure. 0 | -EPROTO (they do not fit each other or size) |
+ * -errno */
 int view_new(int cache_fd, int sidecar_fd, uint64_t size, struct view **ret);
 struct view *view_ref(struct view *v);
 void view_unref(struct view *v); /* NULL is fine */
