@@ -69,7 +69,7 @@ def frame(head, payload=b"", fds=0):
     return PREFIX.pack(len(head), len(payload), fds) + head + payload
 
 
-def request(ident, name, payload=b"", **fields):
+def request(ident, name, payload=b"", /, **fields):
     """The bytes of a well-formed request."""
     spec = MESSAGES[name].request
     return frame(pack_head(REQUEST, ident, MESSAGES[name].number,
@@ -183,7 +183,7 @@ class Client(Connection):
         self.next_id = 1
         self.waiting = {}  # replies that came before they were asked for
 
-    def start(self, name, payload=b"", **fields):
+    def start(self, name, payload=b"", /, **fields):
         ident = self.next_id
         self.next_id += 1
         self.send(request(ident, name, payload, **fields))
@@ -196,10 +196,10 @@ class Client(Connection):
             self.waiting[a.ident] = a
         return self.waiting.pop(ident)
 
-    def ask(self, name, payload=b"", **fields):
+    def ask(self, name, payload=b"", /, **fields):
         return self.wait(self.start(name, payload, **fields))
 
-    def ok(self, name, payload=b"", **fields):
+    def ok(self, name, payload=b"", /, **fields):
         a = self.ask(name, payload, **fields)
         assert not a.error, "%s: %s %s" % (name, os.strerror(-a.error), a.text)
         return a
@@ -270,7 +270,7 @@ class Server:
             c.sock.close()
 
 
-def reply(ident, name, payload=b"", **fields):
+def reply(ident, name, payload=b"", /, **fields):
     """The bytes of a server's reply."""
     spec = MESSAGES[name].reply
     raw = {spec[k][0]: ([v[a] for a in ATTR] if isinstance(v, dict) else v) for k, v in fields.items()}

@@ -35,8 +35,8 @@ class Watch:
         """Where the sanitizers of a sanitized build write to; without effect in another build."""
         log = "log_path=%s/report" % self.sanitizer_dir
         return {
-            "ASAN_OPTIONS": log + ":detect_leaks=%d:strict_string_checks=1"
-                            ":detect_stack_use_after_return=1:exitcode=86" % leaks,
+            "ASAN_OPTIONS": log + ":detect_leaks=%d"
+                            ":detect_stack_use_after_return=1:quarantine_size_mb=16:exitcode=86" % leaks,
             "UBSAN_OPTIONS": log + ":print_stacktrace=1",
             "LSAN_OPTIONS": log + ":exitcode=86",
         }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
 """The protocol as its page describes it, spoken by the second implementation."""
+import json
 import mmap
 import os
 import socket
@@ -134,7 +135,7 @@ def test_replies_come_in_any_order(backend, fake):
     slow = c.start("READDIR", ino=ino, max_bytes=65536)
     start = time.monotonic()
     assert c.ok("STATFS", ino=c.root).blocks > 0
-    assert c.ok("GETATTR", ino=c.root).attr["ino"] == c.root
+    assert c.ok("GETATTR", ino=c.root).attr["ino"] in (c.root, LIMITS["ROOT_INO"])
     assert time.monotonic() - start < 2, "answered in order"
     c.waiting.setdefault(0, None)
     assert c.wait(slow).count == 1
@@ -172,7 +173,7 @@ def test_readdir_fits_the_kernels_buffer(c, backend):
 
 def test_absent_names(c):
     a = c.lookup("none")
-    assert a.error == -2 or a.attr["ino"] == 0
+    assert a.error == -2 or not a.attr or a.attr["ino"] == 0
     if not a.error:
         assert a.entry_ttl_ms <= LIMITS["NEGATIVE_TTL_MS"]
 
@@ -287,17 +288,22 @@ def test_rows_of_later_issues(c):
         assert c.ask(name, **fields).error == -95, name
 
 
-def test_status_is_json(c):
-    import json
+def status(backend):
+    """On a connection without a session, as hafizctl."""
+    c = Client(backend.socket)
+    c.hello()
     doc = json.loads(c.ok("STATUS").payload)
-    assert isinstance(doc, dict)
+    c.close()
+    return doc
+
+
+def test_status_is_json(c, backend):
+    assert len(status(backend)["mounts"]) == 1
 
 
 def test_status_fits_a_frame_with_many_mounts(backend):
-    import json
     clients = [connect(backend, source="v" * 2000, mountpoint="/" + "m" * 3000) for _ in range(40)]
-    doc = json.loads(clients[0].ok("STATUS").payload)
-    assert len(doc["mounts"]) == 40
+    assert len(status(backend)["mounts"]) == 40
     for c in clients:
         c.close()
 

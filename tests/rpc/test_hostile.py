@@ -162,7 +162,7 @@ def test_second_attach(session):
         pass
 
 
-@pytest.mark.parametrize("token", [b"", b"\0" * 16, os.urandom(16), b"short", os.urandom(64)])
+@pytest.mark.parametrize("token", [b"", b"\0" * 16, b"0123456789abcdef", b"short", b"x" * 64])
 def test_foreign_token(backend, session, token):
     c = connect(backend)
     try:
