@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* The server's channel against peers that behave, and that do not. */
+#include "tests/unit/proto/raw-peer.h"
+
+#include "proto/base/clock.h"
+#include "proto/chan.h"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+#define OPEN 99999 /* closed() was not called */
+
+struct world {
+    struct loop *loop;
+    struct loop_timer *timer;
+    struct chan *chan;
+    struct raw peer;
+    int server_fd;
+    int closed; /* closed()'s error */
+    unsigned frames;
+    uint64_t ids[4096];
+    size_t payload_len;
+    uint8_t *taken;
+    enum { NOTHING, PAUSE, FREE, TAKE, ANSWER, SHUTDOWN } on_frame;
+};
+
+static void frame_cb(void *arg, const struct msg_head *head, struct frame *frame)
+{
+    struct world *w = arg;
+    struct str out = STR_NULL;
+
+    w->ids[w->frames++ % ARRAY_SIZE(w->ids)] = head->id;
+    w->payload_len = frame->payload_len;
+    if (w->on_frame == PAUSE) {
+        chan_pause(w->chan, true);
+    } else if (w->on_frame == FREE) {
+        chan_free(w->chan);
+        w->chan = NULL;
+    } else if (w->on_frame == TAKE) {
+        w->taken = take(frame->data);
+    } else if (w->on_frame == ANSWER || w->on_frame == SHUTDOWN) {
+        must(msg_head_pack(&out, MSG_KIND_REPLY, head->id, head->method) == 0);
+        must(str_addn(&out, "\x80", 1) == 0);
+        must(chan_send(w->chan, &out, NULL, 0, NULL, 0) == 0);
+        str_fini(&out);
+        if (w->on_frame == SHUTDOWN)
+            chan_shutdown(w->chan);
+    }
+}
+
+static void closed_cb(void *arg, int error)
+{
+    struct world *w = arg;
+
+    must(w->closed == OPEN);
+    w->closed = error;
+    chan_free(w->chan);
+    w->chan = NULL;
+}
+
+static const struct chan_ops ops = {frame_cb, closed_cb};
+
+static void stop_cb(void *arg)
+{
+    loop_stop(arg);
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    int s[2];
+
+    must(loop_new(&w->loop) == 0 && loop_timer_new(w->loop, stop_cb, w->loop, &w->timer) == 0);
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
+    w->peer.fd = s[1];
+    w->server_fd = s[0];
+    w->closed = OPEN;
+    must(chan_new(w->loop, s[0], &ops, w, &w->chan) == 0);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+
+    chan_free(w->chan);
+    loop_timer_free(w->timer);
+    loop_free(w->loop);
+    raw_close(&w->peer);
+    free(w->taken);
+    free(w);
+    return 0;
+}
+
+static void spin(struct world *w, unsigned ms)
+{
+    loop_timer_set_ms(w->timer, ms);
+    must(loop_run(w->loop) == 0);
+}
+
+/* Until so many frames came, or the channel closed, or 5 s. */
+static void spin_frames(struct world *w, unsigned frames)
+{
+    for (int i = 0; i < 1000 && w->frames < frames && w->closed == OPEN; i++)
+        spin(w, 5);
+}
+
+static void spin_closed(struct world *w)
+{
+    for (int i = 0; i < 1000 && w->closed == OPEN; i++)
+        spin(w, 5);
+}
+
+static void request(struct world *w, uint64_t id)
+{
+    raw_send(&w->peer, MSG_KIND_REQUEST, id, MSG_STATFS, NULL, NULL, 0);
+}
+
+static void reply(struct world *w, uint64_t id, const void *payload, size_t len, const int *fds,
+                  unsigned nfds)
+{
+    struct str out = STR_NULL;
+
+    must(msg_head_pack(&out, MSG_KIND_REPLY, id, MSG_READ) == 0);
+    must(str_addn(&out, "\x80", 1) == 0);
+    assert_int_equal(chan_send(w->chan, &out, payload, len, fds, nfds), 0);
+    str_fini(&out);
+}
+
+/* The next frame for the peer, which receives in chunks; the server sends in between. */
+static void next_frame(struct world *w, struct raw_frame *f, size_t chunk)
+{
+    int r;
+
+    while ((r = rx_next(&w->peer.rx, &f->frame, f->fds)) == 0)
+        if (rx_recv(&w->peer.rx, w->peer.fd, w->peer.buf, chunk) < 0)
+            spin(w, 1);
+    assert_int_equal(r, 1);
+    assert_int_equal(msg_head_unpack(f->frame.data, f->frame.head_len, &f->head), 0);
+}
+
+static void test_frames_in_and_answers_out(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(chan_peer(w->chan)->uid, getuid());
+    assert_int_equal(chan_peer(w->chan)->pid, getpid());
+    w->on_frame = ANSWER;
+    for (uint64_t id = 1; id <= 100; id++)
+        request(w, id);
+    spin_frames(w, 100);
+    assert_int_equal(w->frames, 100);
+    for (uint64_t id = 1; id <= 100; id++) {
+        struct raw_frame f;
+        assert_int_equal(w->ids[id - 1], id);
+        raw_must_recv(&w->peer, &f, MSG_STATFS);
+        assert_int_equal(f.head.id, id);
+        raw_frame_fini(&f);
+    }
+    assert_int_equal(chan_queued_bytes(w->chan), 0);
+}
+
+static void test_one_byte_at_a_time(void **state)
+{
+    struct world *w = *state;
+    _cleanup_(str_fini) struct str b = STR_NULL;
+
+    raw_pack(&b, MSG_KIND_REQUEST, 1, MSG_STATFS, NULL, NULL, 0, 0);
+    raw_pack(&b, MSG_KIND_REQUEST, 2, MSG_FORGET, NULL, "0123456789abcdef", 16, 0);
+    for (size_t i = 0; i < b.len; i++) {
+        raw_write(&w->peer, b.s + i, 1);
+        spin(w, 1);
+    }
+    spin_frames(w, 2);
+    assert_int_equal(w->frames, 2);
+    assert_int_equal(w->payload_len, 16);
+}
+
+static void test_large_payload_and_frames_behind_it(void **state)
+{
+    struct world *w = *state;
+    _cleanup_(freep) char *big = calloc(1, PROTO_PAYLOAD_MAX_BYTES);
+    _cleanup_(str_fini) struct str b = STR_NULL;
+    size_t at = 0;
+
+    for (int i = 0; i < 3; i++) {
+        raw_pack(&b, MSG_KIND_REQUEST, 0, MSG_FORGET, NULL, big, PROTO_PAYLOAD_MAX_BYTES, 0);
+        raw_pack(&b, MSG_KIND_REQUEST, 5, MSG_STATFS, NULL, NULL, 0, 0);
+    }
+    while (at < b.len) {
+        ssize_t n = send(w->peer.fd, b.s + at, b.len - at, MSG_DONTWAIT);
+        if (n > 0)
+            at += (size_t)n;
+        spin(w, 1);
+    }
+    spin_frames(w, 6);
+    assert_int_equal(w->frames, 6);
+    assert_int_equal(w->ids[5], 5);
+}
+
+static void test_the_callee_may_take_the_frame(void **state)
+{
+    struct world *w = *state;
+
+    w->on_frame = TAKE;
+    request(w, 7);
+    spin_frames(w, 1);
+    assert_non_null(w->taken);
+    assert_int_equal(w->taken[0], 0x94);
+}
+
+static void test_a_callback_may_free_the_channel(void **state)
+{
+    struct world *w = *state;
+
+    w->on_frame = FREE;
+    for (uint64_t id = 1; id <= 10; id++)
+        request(w, id);
+    spin(w, 20);
+    assert_int_equal(w->frames, 1);
+    assert_int_equal(w->closed, OPEN);
+    assert_null(w->chan);
+}
+
+static void test_a_large_frame_may_free_the_channel(void **state)
+{
+    struct world *w = *state;
+    _cleanup_(freep) char *big = calloc(1, 100000);
+    _cleanup_(str_fini) struct str b = STR_NULL;
+
+    w->on_frame = FREE;
+    raw_pack(&b, MSG_KIND_REQUEST, 0, MSG_FORGET, NULL, big, 100000, 0);
+    raw_pack(&b, MSG_KIND_REQUEST, 5, MSG_STATFS, NULL, NULL, 0, 0);
+    raw_write(&w->peer, b.s, 50);
+    spin(w, 5);
+    raw_write(&w->peer, b.s + 50, b.len - 50);
+    spin(w, 20);
+    assert_int_equal(w->frames, 1);
+    assert_null(w->chan);
+}
+
+static void test_pause_holds_every_frame_back(void **state)
+{
+    struct world *w = *state;
+
+    w->on_frame = PAUSE;
+    for (uint64_t id = 1; id <= 10; id++)
+        request(w, id);
+    for (unsigned n = 1; n <= 10; n++) {
+        spin(w, 10);
+        assert_int_equal(w->frames, n);
+        chan_pause(w->chan, false);
+        assert_int_equal(w->frames, n); /* later, not inside the call */
+    }
+    spin(w, 10);
+    for (uint64_t id = 1; id <= 10; id++)
+        assert_int_equal(w->ids[id - 1], id);
+    w->on_frame = NOTHING;
+    request(w, 11);
+    spin_frames(w, 11);
+    assert_int_equal(w->frames, 11);
+}
+
+static void test_shutdown_sends_what_is_queued(void **state)
+{
+    struct world *w = *state;
+    _cleanup_(freep) char *big = calloc(1, 1000000);
+    struct raw_frame f;
+
+    for (uint64_t id = 1; id <= 4; id++)
+        reply(w, id, big, 1000000, NULL, 0);
+    chan_shutdown(w->chan);
+    assert_int_equal(chan_send(w->chan, &(struct str){(char *)"\x80", 1, 0}, NULL, 0, NULL, 0), -EPIPE);
+    for (uint64_t id = 1; id <= 4; id++) {
+        next_frame(w, &f, sizeof(w->peer.buf));
+        assert_int_equal(f.head.id, id);
+        assert_int_equal(f.frame.payload_len, 1000000);
+        raw_frame_fini(&f);
+    }
+    spin_closed(w);
+    assert_int_equal(w->closed, 0);
+}
+
+static void test_shutdown_from_a_callback(void **state)
+{
+    struct world *w = *state;
+    struct raw_frame f;
+
+    w->on_frame = SHUTDOWN;
+    request(w, 1);
+    request(w, 2);
+    spin_closed(w);
+    assert_int_equal(w->closed, 0);
+    assert_int_equal(w->frames, 1);
+    assert_int_equal(raw_recv(&w->peer, &f), 1);
+    raw_frame_fini(&f);
+    assert_true(raw_recv(&w->peer, &f) <= 0);
+}
+
+/* --- peers that do not read --- */
+
+static void test_back_pressure(void **state)
+{
+    struct world *w = *state;
+    static uint8_t page[65536];
+    const unsigned total = 2 * PROTO_SEND_QUEUE_MAX_BYTES / sizeof(page);
+    struct raw_frame f;
+
+    for (uint64_t id = 0; id < total; id++) {
+        memset(page, (int)id, sizeof(page));
+        reply(w, id, page, sizeof(page), NULL, 0);
+    }
+    assert_true(chan_queued_bytes(w->chan) > PROTO_SEND_QUEUE_MAX_BYTES);
+    request(w, 1);
+    spin(w, 20);
+    assert_int_equal(w->frames, 0); /* it does not read, it is not read */
+    for (uint64_t id = 0; id < total; id++) {
+        next_frame(w, &f, sizeof(w->peer.buf));
+        assert_int_equal(f.head.id, id);
+        memset(page, (int)id, sizeof(page));
+        assert_memory_equal(frame_payload(&f.frame), page, sizeof(page));
+        raw_frame_fini(&f);
+    }
+    spin_frames(w, 1);
+    assert_int_equal(w->frames, 1);
+    assert_int_equal(chan_queued_bytes(w->chan), 0);
+}
+
+static void test_descriptors_in_order_through_a_full_socket(void **state)
+{
+    struct world *w = *state;
+    static uint8_t page[30000];
+    const unsigned total = 400;
+    unsigned before = open_fds(), seen = 0;
+
+    for (unsigned i = 0; i < total; i++) {
+        int fds[2] = {numbered_fd(2 * i), numbered_fd(2 * i + 1)};
+        reply(w, i, page, i % 3 ? 10 : sizeof(page), fds, i % 3);
+        close(fds[0]);
+        close(fds[1]);
+    }
+    request(w, 1);
+    spin(w, 20);
+    assert_int_equal(w->frames, 0); /* too many descriptors are kept for it */
+    for (; seen < total; seen++) {
+        struct raw_frame f;
+
+        next_frame(w, &f, 1 + seen * 37 % 5000);
+        assert_int_equal(f.head.id, seen);
+        assert_int_equal(f.frame.nfds, seen % 3);
+        for (unsigned k = 0; k < f.frame.nfds; k++)
+            assert_int_equal(number_of_fd(f.fds[k]), 2 * seen + k);
+        raw_frame_fini(&f);
+    }
+    spin_frames(w, 1);
+    assert_int_equal(w->frames, 1);
+    assert_int_equal(open_fds(), before);
+}
+
+static void test_queued_descriptors_are_closed_with_the_channel(void **state)
+{
+    struct world *w = *state;
+    unsigned before = open_fds();
+
+    for (unsigned i = 0; i < 500; i++) {
+        int fd = numbered_fd(i);
+        reply(w, i, NULL, 0, &fd, 1);
+        close(fd);
+    }
+    assert_true(open_fds() > before);
+    chan_free(w->chan);
+    w->chan = NULL;
+    assert_int_equal(open_fds(), before - 1); /* the channel's own */
+}
+
+/* --- peers that break the rules --- */
+
+static void expect_end(struct world *w, int error)
+{
+    spin_closed(w);
+    assert_int_equal(w->closed, error);
+    assert_null(w->chan);
+}
+
+static void test_orderly_end(void **state)
+{
+    struct world *w = *state;
+
+    request(w, 1);
+    raw_close(&w->peer);
+    expect_end(w, 0);
+    assert_int_equal(w->frames, 1); /* what came before the end counts */
+}
+
+static void test_end_inside_a_frame(void **state)
+{
+    struct world *w = *state;
+
+    raw_write(&w->peer, "\x05", 1);
+    raw_close(&w->peer);
+    expect_end(w, -ECONNRESET);
+}
+
+static void test_sending_to_a_dead_peer(void **state)
+{
+    struct world *w = *state;
+
+    raw_close(&w->peer);
+    reply(w, 1, NULL, 0, NULL, 0); /* may not say so, or kill by SIGPIPE */
+    assert_int_equal(w->closed, OPEN);
+    spin_closed(w);
+    assert_true(w->closed <= 0);
+}
+
+static void test_oversized_frames(void **state)
+{
+    struct world *w = *state;
+
+    raw_write(&w->peer, "\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00", 12);
+    expect_end(w, -EPROTO);
+}
+
+static void test_replies_from_a_client(void **state)
+{
+    struct world *w = *state;
+
+    raw_send(&w->peer, MSG_KIND_REPLY, 1, MSG_STATFS, NULL, NULL, 0);
+    expect_end(w, -EPROTO);
+    assert_int_equal(w->frames, 0);
+}
+
+static void test_payload_where_none_belongs(void **state)
+{
+    struct world *w = *state;
+
+    raw_send(&w->peer, MSG_KIND_REQUEST, 1, MSG_STATFS, NULL, "x", 1);
+    expect_end(w, -EPROTO);
+}
+
+static void test_announced_descriptors(void **state)
+{
+    struct world *w = *state;
+    _cleanup_(str_fini) struct str b = STR_NULL;
+
+    raw_pack(&b, MSG_KIND_REQUEST, 1, MSG_STATFS, NULL, NULL, 0, 1);
+    raw_write(&w->peer, b.s, b.len);
+    expect_end(w, -EPROTO);
+}
+
+static void test_bad_heads(void **state)
+{
+    struct world *w = *state;
+
+    raw_write(&w->peer, "\x05\0\0\0\0\0\0\0\0\0\0\0\xdf\xff\xff\xff\xff", 17);
+    expect_end(w, -EPROTO);
+}
+
+static void test_frames_behind_a_bad_one(void **state)
+{
+    struct world *w = *state;
+    _cleanup_(str_fini) struct str b = STR_NULL;
+
+    raw_pack(&b, MSG_KIND_REQUEST, 1, MSG_STATFS, NULL, NULL, 0, 0);
+    raw_pack(&b, MSG_KIND_ERROR, 2, MSG_STATFS, NULL, NULL, 0, 0);
+    raw_pack(&b, MSG_KIND_REQUEST, 3, MSG_STATFS, NULL, NULL, 0, 0);
+    raw_write(&w->peer, b.s, b.len);
+    expect_end(w, -EPROTO);
+    assert_int_equal(w->frames, 1);
+}
+
+static void send_descriptors(struct world *w, unsigned count)
+{
+    int on = 1, fds[16];
+    unsigned before;
+
+    /* Where the kernel can refuse them for us, let it not, to see our own way. */
+    setsockopt(w->server_fd, SOL_SOCKET, SO_PASSRIGHTS, &on, sizeof(on));
+    for (unsigned i = 0; i < count; i++)
+        fds[i] = numbered_fd(i);
+    before = open_fds();
+    raw_send_fds(&w->peer, MSG_KIND_REQUEST, 1, MSG_STATFS, 0, fds, count);
+    expect_end(w, -EPROTO);
+    assert_int_equal(open_fds(), before - 1); /* the channel's socket */
+    assert_int_equal(w->frames, 0);
+    for (unsigned i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+static void test_a_descriptor_from_a_client(void **state)
+{
+    send_descriptors(*state, 1);
+}
+
+static void test_more_descriptors_than_any_frame_has(void **state)
+{
+    send_descriptors(*state, 16);
+}
+
+static void test_refused_frames_leave_the_channel_open(void **state)
+{
+    struct world *w = *state;
+    _cleanup_(freep) char *big = calloc(1, PROTO_PAYLOAD_MAX_BYTES + 1);
+    struct str head = {(char *)"\x80", 1, 0}, none = STR_NULL;
+    int bad = -1;
+
+    assert_int_equal(chan_send(w->chan, &none, NULL, 0, NULL, 0), -EMSGSIZE);
+    assert_int_equal(chan_send(w->chan, &head, big, PROTO_PAYLOAD_MAX_BYTES + 1, NULL, 0), -EMSGSIZE);
+    assert_int_equal(chan_send(w->chan, &head, NULL, 0, &bad, PROTO_FDS_MAX + 1), -EMSGSIZE);
+    request(w, 1);
+    spin_frames(w, 1);
+    assert_int_equal(w->frames, 1);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_frames_in_and_answers_out),
+        T(test_one_byte_at_a_time),
+        T(test_large_payload_and_frames_behind_it),
+        T(test_the_callee_may_take_the_frame),
+        T(test_a_callback_may_free_the_channel),
+        T(test_a_large_frame_may_free_the_channel),
+        T(test_pause_holds_every_frame_back),
+        T(test_shutdown_sends_what_is_queued),
+        T(test_shutdown_from_a_callback),
+        T(test_back_pressure),
+        T(test_descriptors_in_order_through_a_full_socket),
+        T(test_queued_descriptors_are_closed_with_the_channel),
+        T(test_orderly_end),
+        T(test_end_inside_a_frame),
+        T(test_sending_to_a_dead_peer),
+        T(test_oversized_frames),
+        T(test_replies_from_a_client),
+        T(test_payload_where_none_belongs),
+        T(test_announced_descriptors),
+        T(test_bad_heads),
+        T(test_frames_behind_a_bad_one),
+        T(test_a_descriptor_from_a_client),
+        T(test_more_descriptors_than_any_frame_has),
+        T(test_refused_frames_leave_the_channel_open),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
