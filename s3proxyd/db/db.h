@@ -7,7 +7,7 @@
  *              it does not open or when its schema differs.
  * One thread owns both connections and batches writes into transactions (a few ms); callers stay on the
  * main loop and, but for the two calls that say so, never wait. Reads see all writes queued before them.
- * Killing the process loses at most the writes of the last batch; a power cut may lose more rows, but
+ * Killing the process loses at most the last batch and what is still queued; a power cut may lose more, but
  * never a range of inode numbers or a bucket's number, which are synced before they are used. A disk
  * that is full or broken is logged and costs rows, never the service. */
 #pragma once

@@ -3,8 +3,8 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """An exported symbol's name says where to look for it. It begins with the directory's name (`db_put_inode`
 is in s3proxyd/db), with the file's or its last words (`rename_dir_list` is in op-rename-dir.c), or with
-those of a file beside it (`inode_key`, about the struct of fs/inode.c, is in fs/key.c). The step tables of op/
-are named after their message. Read from the built libraries with nm."""
+those of a file beside it (`inode_key`, about the struct of fs/inode.c, is in fs/key.c). The step tables of
+op/ are named after their message. Read from the built libraries with nm."""
 import os
 import re
 import subprocess

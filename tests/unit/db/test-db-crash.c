@@ -21,10 +21,11 @@
 #include "proto/base/str.h"
 #include "tests/unit/db/fixture.h"
 
-#define SETTLED_NS (500 * NS_PER_MS) /* far more than a batch, also on a busy machine */
+#define SYNC_EACH 64 /* rows between two calls that wait for all that was queued */
 
 struct report {
-    uint64_t ino, at_ns;
+    uint64_t ino;
+    uint64_t synced; /* reports before this one whose rows must be there */
 };
 
 static void child_writes(const struct fixture *f, int fd)
@@ -35,6 +36,7 @@ static void child_writes(const struct fixture *f, int fd)
     const char *why;
     struct db_listing_entry entry = {.name = "x", .etag = "e"};
     struct db_listing listing = {.fetched_ns = 1, .entries = &entry, .nentries = 1};
+    uint64_t bucket, synced = 0;
     if (loop_new(&loop) < 0 || mailbox_new(loop, &home) < 0 ||
         db_new(home, f->dir, &db, &why) < 0)
         _exit(1);
@@ -46,17 +48,16 @@ static void child_writes(const struct fixture *f, int fd)
             .ino = report.ino, .bucket = 1, .parent = 9, .name = name, .type = S_IFREG};
         db_put_inode(db, &row);
         db_put_listing(db, 1, name, &listing);
-        report.at_ns = clock_mono_ns();
+        report.synced = synced;
         if (fd_write_full(fd, &report, sizeof(report)) < 0)
             _exit(1);
-        if (i % 64 == 0)
-            usleep(1000);
+        if (i % SYNC_EACH == SYNC_EACH - 1 && db_bucket(db, "e", "b", 0, &bucket) == 0)
+            synced = i + 1;
     }
 }
 
 /* Lets a child write for a while and kills it. Returns the reports. */
-static struct report *killed_writer(const struct fixture *f, unsigned ms, size_t *ret_n,
-                                    uint64_t *ret_killed_ns)
+static struct report *killed_writer(const struct fixture *f, unsigned ms, size_t *ret_n)
 {
     enum { MAX = 1 << 20 };
     int fds[2];
@@ -78,10 +79,8 @@ static struct report *killed_writer(const struct fixture *f, unsigned ms, size_t
         uint64_t now = clock_mono_ns();
         if (!n++)
             end = now + ms * NS_PER_MS;
-        if (now >= end && kill(pid, SIGKILL) == 0 && end != UINT64_MAX) {
-            *ret_killed_ns = now;
+        if (now >= end && kill(pid, SIGKILL) == 0)
             end = UINT64_MAX;
-        }
     }
     close(fds[0]);
     int status;
@@ -102,9 +101,8 @@ static void test_kill_in_the_middle_of_writes(void **state)
     struct fixture *f = *state;
     uint64_t highest = 0;
     for (unsigned round = 0; round < 4; round++) {
-        size_t n = 0, settled = 0;
-        uint64_t killed_ns = 0;
-        struct report *reports = killed_writer(f, 700 + round * 37, &n, &killed_ns);
+        size_t n = 0;
+        struct report *reports = killed_writer(f, 300 + round * 37, &n);
         for (size_t i = 0; i < n; i++) {
             assert_true(reports[i].ino > highest); /* never twice, over all lives */
             highest = reports[i].ino;
@@ -115,10 +113,10 @@ static void test_kill_in_the_middle_of_writes(void **state)
         uint64_t next = db_next_ino(f->db);
         assert_true(next > highest);
         highest = next;
-        for (size_t i = 0; i < n && reports[i].at_ns + SETTLED_NS < killed_ns; i++, settled++)
+        assert_true(reports[n - 1].synced > 0);
+        for (size_t i = 0; i < reports[n - 1].synced; i++)
             assert_int_equal(read_one(f, (struct db_read){.kind = DB_READ_INO,
                                                           .ino = reports[i].ino}), 0);
-        assert_true(settled > 0);
         assert_int_equal(
             read_one(f, (struct db_read){.kind = DB_READ_LISTING, .bucket = 1, .name = "0"}),
             -ENOENT);
