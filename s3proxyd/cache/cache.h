@@ -95,6 +95,7 @@ int cache_adopt(struct cache *cache, const struct cache_key *key, const char *pa
 void cache_forget(struct cache *cache, const struct cache_key *key);
 
 struct cache_stats {
-    uint64_t size_bytes, used_bytes, objects, open_objects, hits, fills, evicted_bytes, fetched_bytes;
+    uint64_t size_bytes, used_bytes, objects, open_objects, hits, fills;
+    uint64_t evicted_bytes, fetched_bytes;
 };
 void cache_stats(const struct cache *cache, struct cache_stats *ret);

@@ -8,7 +8,8 @@
 #define ENTRY_PATH_SIZE 80u /* "xx/<64 hex>.data" and a NUL */
 
 int entry_hash(const struct cache_key *key, uint8_t ret_hash[ENTRY_HASH_BYTES]); /* 0 | -ENOMEM */
-void entry_path(const uint8_t hash[ENTRY_HASH_BYTES], const char *suffix, char out[ENTRY_PATH_SIZE]);
+void entry_path(const uint8_t hash[ENTRY_HASH_BYTES], const char *suffix,
+                char out[ENTRY_PATH_SIZE]);
 int entry_make_parent(struct cache *cache, const uint8_t hash[ENTRY_HASH_BYTES]);
 void entry_unlink(struct cache *cache, const uint8_t hash[ENTRY_HASH_BYTES]);
 

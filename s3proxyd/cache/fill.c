@@ -31,7 +31,7 @@ static uint64_t word_mask(struct obj_span s, uint64_t word)
     return (hi == 64 ? UINT64_MAX : (1ULL << hi) - 1) & ~((1ULL << lo) - 1);
 }
 
-uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word)
+uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word, bool recent_too)
 {
     const struct fetch *f;
     const struct cache_wait *wait;
@@ -41,8 +41,10 @@ uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word)
         mask |= word_mask((struct obj_span){f->first, f->end}, word);
     list_for_each (wait, &obj->waits, link)
         mask |= word_mask(span_of(wait->offset, wait->len), word);
-    for (unsigned i = 0; i < OBJ_RECENT; i++)
-        mask |= word_mask(obj->recent[i], word);
+    uint64_t now = clock_mono_ns();
+    for (unsigned i = 0; i < OBJ_RECENT && !recent_too; i++)
+        if (obj->recent[i].at_ns && now - obj->recent[i].at_ns < OBJ_RECENT_NS)
+            mask |= word_mask(obj->recent[i].span, word);
     return mask;
 }
 

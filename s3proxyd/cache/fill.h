@@ -5,8 +5,9 @@
 
 #include "s3proxyd/cache/obj.h"
 
-/* The blocks of word `word` that are being fetched, waited for, or were asked for just now. */
-uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word);
+/* The blocks of word `word` that are being fetched or waited for, and, unless recent_too, those that were
+ * asked for just now. */
+uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word, bool recent_too);
 /* Cancels the object's fetches from `store`; returns how many there are. */
 size_t fill_detach(struct cache_obj *obj, const struct store *store);
 

@@ -261,5 +261,8 @@ void obj_touch(struct cache_obj *obj)
 
 void obj_note_recent(struct cache_obj *obj, struct obj_span span)
 {
-    obj->recent[obj->recent_next++ % OBJ_RECENT] = span;
+    unsigned i = obj->recent_next++ % OBJ_RECENT;
+
+    obj->recent[i].span = span;
+    obj->recent[i].at_ns = clock_mono_ns();
 }

@@ -3,19 +3,21 @@
 /* What the files of cache/ share. Two levels:
  *   cache_entry  every version known to be on disk: its name (a hash), its charge, its place in the LRU
  *   cache_obj    an entry somebody has open: descriptors, mapped sidecar, waits and fetches
- * entry.c names and finds, obj.c opens, view.c shows, fill.c and fetch.c bring blocks, space.c charges and evicts, recall.c and walk.c remember
- * entries between runs. All of it on the main loop. */
+ * entry.c names and finds, obj.c opens, view.c shows, fill.c and fetch.c bring blocks, space.c charges and
+ * evicts, recall.c and walk.c remember entries between runs. All of it on the main loop. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/base/clock.h"
 #include "proto/base/table.h"
 #include "s3proxyd/cache/cache.h"
 #include "s3proxyd/cache/side.h"
 
 #define ENTRY_HASH_BYTES 32u
 #define OBJ_RECENT 8u
+#define OBJ_RECENT_NS (2 * NS_PER_S) /* from being woken to having read */
 
 struct cache_entry {
     struct table_node node; /* cache->entries, by hash */
@@ -57,7 +59,10 @@ struct cache_obj {
     int data_ro, side_ro; /* for clients */
     struct side side;
     struct list waits, fetches;
-    struct obj_span recent[OBJ_RECENT]; /* asked for lately: not evicted from under the asker */
+    struct {
+        struct obj_span span;
+        uint64_t at_ns;
+    } recent[OBJ_RECENT]; /* asked for just now: not evicted from under the asker */
     unsigned recent_next;
     uint64_t evict_next; /* word of the bitmap where eviction goes on */
 };

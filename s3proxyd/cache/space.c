@@ -16,9 +16,11 @@
 #include "s3proxyd/cache/fill.h"
 
 #define EVICT_STEP_BLOCKS 8u /* fewer, larger holes: at least 1 MiB where there is so much */
-#define WHOLE_MAX_BYTES (64ULL * 1024 * 1024) /* deleting more than this at once stalls the loop \
-                                               */
-#define DISK_RESERVE_BYTES (1024ULL * 1024)   /* never fill the last MiB of a disk */
+#define WHOLE_MAX_BYTES                                                                        \
+    (64ULL * 1024 * 1024)                   /* deleting more than this at once stalls the loop \
+                                             */
+#define DISK_RESERVE_BYTES (1024ULL * 1024) /* never fill the last MiB of a disk */
+#define AHEAD_LEAVES_BYTES (4096ULL * 1024) /* read-ahead leaves room for what is waited for */
 
 static uint64_t free_bytes(const struct cache *cache)
 {
@@ -92,7 +94,7 @@ static uint64_t lowest(uint64_t mask, uint64_t bytes)
     return out;
 }
 
-static uint64_t evict_blocks(struct cache_obj *obj, uint64_t bytes)
+static uint64_t evict_blocks(struct cache_obj *obj, uint64_t bytes, bool recent_too)
 {
     uint64_t words = sidecar_bitmap_bytes(obj->side.object_size) / 8, freed = 0;
 
@@ -101,7 +103,7 @@ static uint64_t evict_blocks(struct cache_obj *obj, uint64_t bytes)
             obj->evict_next = 0;
         uint64_t held = side_held_word(&obj->side, obj->evict_next);
         if (held)
-            held &= ~fill_busy_mask(obj, obj->evict_next);
+            held &= ~fill_busy_mask(obj, obj->evict_next, recent_too);
         uint64_t mask = lowest(held, bytes - freed);
         if (mask)
             freed += evict_mask(obj, obj->evict_next, mask);
@@ -120,20 +122,23 @@ static uint64_t evict_whole(struct cache *cache, struct cache_entry *entry)
     return freed;
 }
 
-static uint64_t evict_entry(struct cache *cache, struct cache_entry *entry, uint64_t bytes)
+static uint64_t evict_entry(struct cache *cache, struct cache_entry *entry, uint64_t bytes,
+                            bool recent_too)
 {
     struct cache_obj *obj = entry->obj;
 
     if (obj)
-        return evict_blocks(obj, bytes);
+        return evict_blocks(obj, bytes, recent_too);
     if (entry->bytes <= WHOLE_MAX_BYTES || obj_open(cache, entry, SIDE_SIZE_ANY, &obj) < 0)
         return evict_whole(cache, entry);
-    uint64_t freed = evict_blocks(obj, bytes);
+    uint64_t freed = evict_blocks(obj, bytes, true);
     cache_obj_unref(obj);
     return freed ? freed : evict_whole(cache, entry);
 }
 
-static uint64_t evict(struct cache *cache, uint64_t bytes, const struct cache_entry *keep)
+/* recent_too: also what was asked for a moment ago, and may not have been read yet. */
+static uint64_t evict(struct cache *cache, uint64_t bytes, const struct cache_entry *keep,
+                      bool recent_too)
 {
     struct list stuck = LIST_INIT(stuck);
     struct cache_entry *entry, *next;
@@ -145,7 +150,7 @@ static uint64_t evict(struct cache *cache, uint64_t bytes, const struct cache_en
         if (entry == keep && !entry->obj)
             continue; /* being made right now */
         bool open = entry->obj;
-        uint64_t n = evict_entry(cache, entry, bytes - freed);
+        uint64_t n = evict_entry(cache, entry, bytes - freed, recent_too);
         freed += n;
         if (n == 0 && open) { /* do not look at it again and again */
             list_del(&entry->lru);
@@ -158,7 +163,7 @@ static uint64_t evict(struct cache *cache, uint64_t bytes, const struct cache_en
 
 void space_evict(struct cache *cache, uint64_t bytes)
 {
-    evict(cache, bytes, NULL);
+    evict(cache, bytes, NULL, false);
 }
 
 static uint64_t missing(uint64_t have, uint64_t want)
@@ -166,22 +171,28 @@ static uint64_t missing(uint64_t have, uint64_t want)
     return want > have ? want - have : 0;
 }
 
+static uint64_t disk_lack(const struct cache *cache, uint64_t bytes, uint64_t spare)
+{
+    /* In flight is not there yet, but promised. */
+    return missing(free_bytes(cache), cache->inflight_bytes + bytes + spare);
+}
+
 int space_reserve(struct cache *cache, struct cache_entry *entry, uint64_t bytes, bool must_have)
 {
-    uint64_t on_disk = cache->inflight_bytes + bytes; /* not there yet, but promised */
-    uint64_t avail = free_bytes(cache);
+    uint64_t spare =
+        MAX(cache->min_free_bytes, must_have ? DISK_RESERVE_BYTES : AHEAD_LEAVES_BYTES);
     uint64_t over = missing(cache->size_bytes, cache->used_bytes + bytes);
-    uint64_t lack = missing(avail, cache->min_free_bytes + on_disk);
+    uint64_t lack = disk_lack(cache, bytes, spare);
 
     if (over || lack) {
-        evict(cache, MAX(over, lack), entry);
+        evict(cache, MAX(over, lack), entry, false);
         over = missing(cache->size_bytes, cache->used_bytes + bytes);
-        if (lack)
-            avail = free_bytes(cache);
-        lack = missing(avail, cache->min_free_bytes + on_disk);
-        if (!must_have && (over || lack))
+        if (!must_have && (over || (lack && disk_lack(cache, bytes, spare))))
             return -ENOSPC;
-        if (missing(avail, DISK_RESERVE_BYTES + on_disk))
+        lack = lack ? disk_lack(cache, bytes, DISK_RESERVE_BYTES) : 0;
+        if (lack)
+            evict(cache, lack, entry, true);
+        if (lack && disk_lack(cache, bytes, DISK_RESERVE_BYTES))
             return -ENOSPC;
     }
     cache->used_bytes += bytes;
@@ -194,5 +205,5 @@ void cache_make_room(struct cache *cache, uint64_t bytes)
     uint64_t lack = missing(free_bytes(cache), bytes + cache->inflight_bytes);
 
     if (lack)
-        evict(cache, lack, NULL);
+        evict(cache, lack, NULL, true);
 }

@@ -84,5 +84,6 @@ struct spool_commit {
 int spool_commit_start(struct spool *spool, struct spool_commit *commit);
 void spool_commit_fini(struct spool_commit *commit);
 /* A clean, complete spool nobody writes any more becomes the cache's file of that version; the spool is
- * freed either way (as by spool_free()). scope, endpoint… as in cache_key, etag and size of the committed version. */
+ * freed either way (as by spool_free()). scope, endpoint… as in cache_key, etag and size of the committed
+ * version. */
 void spool_retire(struct spool *spool, struct cache *cache, const struct cache_key *key);

@@ -28,7 +28,7 @@ static void cache_up(struct rig *rig)
 void rig_up(struct rig *rig, uint64_t cache_bytes)
 {
     *rig = (struct rig){0};
-    strcat(rig->dir, "/tmp/hafiz-cache-XXXXXX");
+    snprintf(rig->dir, sizeof(rig->dir), "/tmp/hafiz-cache-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     assert_int_equal(loop_new(&rig->loop), 0);
     assert_int_equal(mailbox_new(rig->loop, &rig->home), 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Read-ahead promises: random reads cost what they ask, streams grow, nothing is asked twice. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Filling: who waits is woken with the right bytes or the right error, and one GET serves all. */
 #include "tests/unit/cache/rig.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* The extent set, by hand at its edges and at random against an array of flags. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

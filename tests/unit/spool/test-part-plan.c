@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Part plans at their boundaries: every file fits, every part is legal. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
