@@ -19,7 +19,7 @@
 
 #define DAEMON_STRUCT struct conf
 #define VOLUME_STRUCT struct conf_raw
-#define OPT(section, name, type, field, def, min, max, help)                                       \
+#define OPT(section, name, type, field, def, min, max, help) \
     {CONF_##section, CONF_##type, offsetof(section##_STRUCT, field), min, max, #name, def, help},
 static const struct conf_option options[] = {
 #include "s3proxyd/conf/conf.tbl"
@@ -104,8 +104,7 @@ static int parse_number(const struct conf_option *o, const char *value, uint64_t
     return 0;
 }
 
-static int set_number(const struct conf_option *o, void *field, const char *value,
-                      struct str *why)
+static int set_number(const struct conf_option *o, void *field, const char *value, struct str *why)
 {
     uint64_t n;
     int r = parse_number(o, value, &n, why);
@@ -137,8 +136,10 @@ static int set_word(const struct conf_option *o, void *field, const char *value,
 {
     static const char *const bools[] = {"no", "yes", NULL}, *const modes[] = {"ro", "rw", NULL};
     static const char *const addrs[] = {"auto", "path", "virtual", NULL};
-    int i = parse_word(o->type == CONF_BOOL ? bools : o->type == CONF_MODE ? modes : addrs, value,
-                       why);
+    int i = parse_word(o->type == CONF_BOOL   ? bools
+                       : o->type == CONF_MODE ? modes
+                                              : addrs,
+                       value, why);
 
     if (i < 0)
         return i;
@@ -261,10 +262,12 @@ int conf_option_defaults(enum conf_section section, void *target)
 }
 
 static const char *const type_names[] = {
-    [CONF_PATH] = "path", [CONF_STR] = "text", [CONF_SIZE] = "size", [CONF_COUNT] = "number",
-    [CONF_SECONDS] = "seconds", [CONF_TTL] = "seconds", [CONF_BOOL] = "yes|no",
-    [CONF_SECRET] = "text", [CONF_MODE] = "ro|rw", [CONF_ADDR] = "auto|path|virtual",
-    [CONF_USERS] = "names", [CONF_GROUPS] = "names",
+    [CONF_PATH] = "path",       [CONF_STR] = "text",
+    [CONF_SIZE] = "size",       [CONF_COUNT] = "number",
+    [CONF_SECONDS] = "seconds", [CONF_TTL] = "seconds",
+    [CONF_BOOL] = "yes|no",     [CONF_SECRET] = "text",
+    [CONF_MODE] = "ro|rw",      [CONF_ADDR] = "auto|path|virtual",
+    [CONF_USERS] = "names",     [CONF_GROUPS] = "names",
 };
 
 void conf_print_options(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* conf.tbl as data, and the parser of one value. What a section says is gathered raw, with the line of
- * every option, and judged as a whole when the section ends. */
+/* conf.tbl as data, and the parser of one value. What a section says is gathered raw, with the
+ * line of every option, and judged as a whole when the section ends. */
 #pragma once
 
 #include "proto/base/str.h"
@@ -12,8 +12,18 @@
 
 enum conf_section { CONF_DAEMON, CONF_VOLUME };
 enum conf_type {
-    CONF_PATH, CONF_STR, CONF_SIZE, CONF_COUNT, CONF_SECONDS, CONF_TTL, CONF_BOOL, CONF_SECRET,
-    CONF_MODE, CONF_ADDR, CONF_USERS, CONF_GROUPS
+    CONF_PATH,
+    CONF_STR,
+    CONF_SIZE,
+    CONF_COUNT,
+    CONF_SECONDS,
+    CONF_TTL,
+    CONF_BOOL,
+    CONF_SECRET,
+    CONF_MODE,
+    CONF_ADDR,
+    CONF_USERS,
+    CONF_GROUPS
 };
 
 struct conf_option {
@@ -35,7 +45,8 @@ struct conf_raw { /* a volume's section while it is read */
 
 const struct conf_option *conf_option_find(enum conf_section section, const char *name);
 size_t conf_option_index(const struct conf_option *option);
-/* Parses value into its field of `target`. 0 | -ENOMEM | -EINVAL with *why extended by the reason */
+/* Parses value into its field of `target`. 0 | -ENOMEM | -EINVAL with *why extended by the
+ * reason */
 int conf_option_set(const struct conf_option *option, void *target, const char *value,
                     struct str *why);
 int conf_option_defaults(enum conf_section section, void *target); /* 0 | -ENOMEM */

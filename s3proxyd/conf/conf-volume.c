@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A volume's section as a whole: what contradicts itself is refused here and not at the first mount, and the
- * credentials become one snapshot. Who may mount it is decided here too. */
+/* A volume's section as a whole: what contradicts itself is refused here and not at the first
+ * mount, and the credentials become one snapshot. Who may mount it is decided here too. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -79,8 +79,7 @@ static bool is_file(const struct conf_volume *v)
 
 static int check_bucket(const struct verdict *to, const struct conf_volume *v)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
 
     if (!v->bucket)
         return refuse(to, NULL, "the volume has no bucket");
@@ -122,9 +121,9 @@ static int settle_prefix(const struct verdict *to, struct conf_volume *v)
 
 static int check_file_volume(const struct verdict *to)
 {
-    static const char *const foreign[] = {"endpoint",      "region",   "access_key", "secret_key",
-                                          "session_token", "key_file", "profile",    "anonymous",
-                                          "addressing",    "insecure_http"};
+    static const char *const foreign[] = {
+        "endpoint", "region",  "access_key", "secret_key", "session_token",
+        "key_file", "profile", "anonymous",  "addressing", "insecure_http"};
 
     for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
         if (conf_raw_given(to->raw, foreign[i]))
@@ -150,12 +149,15 @@ static int check_sources(const struct verdict *to)
     int n = keys + (raw->key_file != NULL) + (raw->profile != NULL) + raw->anonymous;
 
     if (n > 1)
-        return refuse(to, raw->anonymous ? "anonymous" : raw->profile ? "profile" : "key_file",
+        return refuse(to,
+                      raw->anonymous ? "anonymous"
+                      : raw->profile ? "profile"
+                                     : "key_file",
                       "more than one of access_key, key_file, profile and anonymous is given");
     if (n == 0)
         return refuse(to, NULL,
-                      "the volume has no credentials: access_key and secret_key, key_file, profile or "
-                      "anonymous = yes");
+                      "the volume has no credentials: give access_key and secret_key, key_file, "
+                      "profile or anonymous = yes");
     if (keys && !raw->access_key)
         return refuse(to, raw->secret_key ? "secret_key" : "session_token",
                       "there is no access_key with it");

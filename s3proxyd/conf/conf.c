@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Reads the whole configuration before anything starts: lines become sections, sections are judged when they
- * end, and the first mistake is told with its line. */
+/* Reads the whole configuration before anything starts: lines become sections, sections are
+ * judged when they end, and the first mistake is told with its line. */
 #include "s3proxyd/conf/conf.h"
 
 #include <errno.h>
@@ -83,8 +83,7 @@ static int end_volume(struct reader *rd)
 
 static bool name_ok(const char *name)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
 
     return !name[strspn(name, plain)] && name[0] != '.' && name[0] != '-' && strlen(name) <= 255;
 }
@@ -148,8 +147,7 @@ static int take_line(void *arg, const struct ini_line *line)
     if (!line->name)
         return begin_section(rd, line);
     if (!line->section[0])
-        return fail(rd, line->number, "option `%s` stands before any section",
-                    log_esc(line->name));
+        return fail(rd, line->number, "option `%s` stands before any section", log_esc(line->name));
     return set_option(rd, line);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* s3proxyd's configuration: an INI file, [s3proxyd] and one section per volume. Every option is a row of
- * conf.tbl. Unknown options, bad values and contradictions are errors with file and line. */
+/* s3proxyd's configuration: an INI file, [s3proxyd] and one section per volume. Every option is
+ * a row of conf.tbl. Unknown options, bad values and contradictions are errors with file and
+ * line. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,21 +19,21 @@ struct conf_volume {
     char *endpoint, *region; /* or NULL */
     int addressing;          /* S3_ADDR_* */
     bool rw, insecure_http;
-    struct cred *cred;       /* from access_key/secret_key, key_file, profile or anonymous */
-    uid_t *users;            /* users=name,uid,… ; nusers 0: nobody but the backend's own uid and root */
-    size_t nusers;
-    gid_t *groups;           /* groups=… */
+    struct cred *cred; /* from access_key/secret_key, key_file, profile or anonymous */
+    uid_t *users;      /* users=name,uid,… */
+    size_t nusers;     /* 0: nobody but the backend's own uid and root */
+    gid_t *groups;     /* groups=… */
     size_t ngroups;
-    bool any_user;           /* users=* */
+    bool any_user; /* users=* */
 };
 
 struct conf {
     char *socket_path, *cache_dir, *state_dir; /* absolute, or NULL for the defaults of main.c */
-    uint64_t cache_size_bytes;   /* hard bound of the read cache */
-    uint64_t min_free_bytes;     /* kept free on the cache's file system */
-    uint64_t spool_size_bytes;   /* bound of unsaved data on disk */
+    uint64_t cache_size_bytes;                 /* hard bound of the read cache */
+    uint64_t min_free_bytes;                   /* kept free on the cache's file system */
+    uint64_t spool_size_bytes;                 /* bound of unsaved data on disk */
     unsigned net_threads, disk_threads, connections_per_host;
-    uint64_t idle_exit_s;        /* 0: never; counts only if idle_exit_set, else main.c decides */
+    uint64_t idle_exit_s; /* 0: never; counts only if idle_exit_set, else main.c decides */
     bool idle_exit_set;
     uint64_t attr_ttl_ms;
     char *ca_bundle, *proxy;
@@ -40,11 +41,11 @@ struct conf {
     size_t nvolumes;
 };
 
-/* Defaults only, when path is NULL. On failure *ret_error is malloc'd: "FILE:LINE: what". 0 | -EINVAL |
- * -errno of opening the file */
+/* Defaults only, when path is NULL. On failure *ret_error is malloc'd: "FILE:LINE: what". 0 |
+ * -EINVAL | -errno of opening the file */
 int conf_load(const char *path, struct conf **ret_conf, char **ret_error);
-/* The same from memory, len bytes and a NUL, changed in place; `file` is for the errors. Nobody's right to
- * read or change the text is checked. */
+/* The same from memory, len bytes and a NUL, changed in place; `file` is for the errors.
+ * Nobody's right to read or change the text is checked. */
 int conf_parse(const char *file, char *text, size_t len, struct conf **ret_conf, char **ret_error);
 void conf_free(struct conf *conf);
 const struct conf_volume *conf_volume_find(const struct conf *conf, const char *name, size_t len);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The password file of s3fs, so that one who comes from there brings it along. Its rules are kept: lines
- * `ak:sk` or `bucket:ak:sk`, comments, no blanks; a bucket named twice is an error; no bit for others,
- * none for the group unless it is /etc/passwd-s3fs, never executable. s3fs checks the path and opens it
- * afterwards; here the open file is checked, a link refused, and the owner must be root or this user. */
+/* The password file of s3fs, so that one who comes from there brings it along. Its rules are
+ * kept: lines `ak:sk` or `bucket:ak:sk`, comments, no blanks; a bucket named twice is an error;
+ * no bit for others, none for the group unless it is /etc/passwd-s3fs, never executable. s3fs
+ * checks the path and opens it afterwards; here the open file is checked, a link refused, and
+ * the owner must be root or this user. */
 #include "s3proxyd/cred/cred.h"
 
 #include <errno.h>
@@ -85,8 +86,7 @@ static int parse_line(struct span text, struct line *ret, const char **ret_why)
 
 static bool same_bucket(const struct line *a, const struct line *b)
 {
-    return a->bucket.len == b->bucket.len &&
-           memcmp(a->bucket.s, b->bucket.s, a->bucket.len) == 0;
+    return a->bucket.len == b->bucket.len && memcmp(a->bucket.s, b->bucket.s, a->bucket.len) == 0;
 }
 
 /* Takes the next line that says something off *at. 1: *ret is set; 0: no more. */
@@ -161,7 +161,7 @@ int cred_new_passwd_file(const char *path, const char *bucket, struct cred **ret
     if (r == -EFBIG)
         return refuse("the password file is too large", -EINVAL, ret_why);
     if (r < 0)
-        return refuse(r == -ENOENT    ? "the password file does not exist"
+        return refuse(r == -ENOENT   ? "the password file does not exist"
                       : r == -EACCES ? "the password file cannot be read by this user"
                                      : "the password file cannot be read",
                       r, ret_why);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* A named profile of the AWS tools. Both files are read: `credentials` ([name]) and `config`
- * ([profile name], [default]); keys of the first win. A profile that is a recipe for getting keys (a role,
- * single sign-on, a program) is refused by name rather than half followed. */
+ * ([profile name], [default]); keys of the first win. A profile that is a recipe for getting
+ * keys (a role, single sign-on, a program) is refused by name rather than half followed. */
 #include "s3proxyd/cred/cred.h"
 
 #include <errno.h>
@@ -30,8 +30,7 @@ static const struct {
     {"sso_start_url", "the profile uses single sign-on, which is not supported yet", true},
     {"sso_account_id", "the profile uses single sign-on, which is not supported yet", true},
     {"login_session", "the profile uses a console login, which is not supported yet", false},
-    {"credential_process", "the profile runs a program (credential_process), which is not supported yet",
-     false},
+    {"credential_process", "the profile runs a program, which is not supported yet", false},
 };
 
 /* Values point into the files' texts, which outlive this struct's use. */
@@ -152,8 +151,8 @@ static int build(const struct profile *p, struct cred **ret, char **ret_region, 
     r = cred_new_static(f[ACCESS_KEY], len_of(f[ACCESS_KEY]), f[SECRET_KEY], len_of(f[SECRET_KEY]),
                         f[SESSION_TOKEN], len_of(f[SESSION_TOKEN]), ret);
     if (r < 0)
-        return refuse(r == -EINVAL ? "the profile has a key with unexpected bytes" : "out of memory",
-                      r, ret_why);
+        return refuse(r == -EINVAL ? "the profile's keys hold odd bytes" : "out of memory", r,
+                      ret_why);
     if (ret_region)
         *ret_region = take(region);
     if (ret_endpoint)

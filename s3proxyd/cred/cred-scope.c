@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The identity's name in cache keys and tables on disk: the same in every run, so never keyed per process,
- * and a digest, so that a stolen cache does not tell access keys. A file of its own because only the
- * backend needs libcrypto for it. */
+/* The identity's name in cache keys and tables on disk: the same in every run, so never keyed
+ * per process, and a digest, so that a stolen cache does not tell access keys. A file of its own
+ * because only the backend needs libcrypto for it. */
 #include "s3proxyd/cred/cred.h"
 
 #include <openssl/evp.h>
@@ -27,8 +27,8 @@ uint64_t cred_scope(const struct cred *c)
          EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
     EVP_MD_CTX_free(ctx);
     if (!ok) {
-        /* Out of memory. A wrong scope could show one identity what another saw, so one that nothing on
-         * disk has: this snapshot's own address, which lives as long as it is used. */
+        /* Out of memory. A wrong scope could show one identity what another saw, so one that
+         * nothing on disk has: this snapshot's own address, which lives as long as it is used. */
         return (uint64_t)(uintptr_t)c | 1;
     }
     for (int i = 0; i < 8; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The snapshot itself. A request signs with one snapshot from beginning to end, so key, secret and token
- * never mix; a refresh makes a new one and drops the old reference. */
+/* The snapshot itself. A request signs with one snapshot from beginning to end, so key, secret
+ * and token never mix; a refresh makes a new one and drops the old reference. */
 #include "s3proxyd/cred/cred.h"
 
 #include <errno.h>

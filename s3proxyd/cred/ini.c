@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* One pass over the lines of an INI text, cutting it up in place: nothing that may be a key is copied. */
+/* One pass over the lines of an INI text, cutting it up in place: nothing that may be a key is
+ * copied. */
 #include "s3proxyd/cred/ini.h"
 
 #include <errno.h>

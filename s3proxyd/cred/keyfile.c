@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The one way in which files with keys are read. Opened without blocking: a FIFO of that name must not
- * hang the program. */
+/* The one way in which files with keys are read. Opened without blocking: a FIFO of that name
+ * must not hang the program. */
 #include "s3proxyd/cred/keyfile.h"
 
 #include <errno.h>

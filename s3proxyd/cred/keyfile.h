@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A small text file that may hold keys: read whole through one descriptor, so that what was checked is
- * what was read, and wiped from memory afterwards. */
+/* A small text file that may hold keys: read whole through one descriptor, so that what was
+ * checked is what was read, and wiped from memory afterwards. */
 #pragma once
 
 #include <stdbool.h>

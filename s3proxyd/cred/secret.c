@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Keys live in pages of their own: locked (never in swap), left out of core dumps, with a guard page on
- * both sides so that running past a neighbouring buffer faults instead of reading them. Secrets are few
- * and short, so they share arenas of four pages in units of 64 bytes.
- * The pages are private: hafiz-mount forks after it has read keys, and what one process wipes the other
- * must keep (a memfd_secret mapping would be shared by both). A child inherits no locks, so it
- * locks again. Failure to lock is tolerated: RLIMIT_MEMLOCK may be 0 in a container. */
+/* Keys live in pages of their own: locked (never in swap), left out of core dumps, with a guard
+ * page on both sides so that running past a neighbouring buffer faults instead of reading them.
+ * Secrets are few and short, so they share arenas of four pages in units of 64 bytes.
+ * The pages are private: hafiz-mount forks after it has read keys, and what one process wipes
+ * the other must keep (a memfd_secret mapping would be shared by both). A child inherits no
+ * locks, so it locks again. Failure to lock is tolerated: RLIMIT_MEMLOCK may be 0 in a
+ * container. */
 #include "s3proxyd/cred/secret.h"
 
 #include <errno.h>

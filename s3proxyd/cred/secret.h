@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Secrets: counted strings in locked, non-dumpable memory, wiped when released. A distinct type so that
- * no log call, JSON writer or printf can take one by accident. After fork() both processes own a copy
- * of every secret (the child's is locked again); each wipes its own. */
+/* Secrets: counted strings in locked, non-dumpable memory, wiped when released. A distinct type
+ * so that no log call, JSON writer or printf can take one by accident. After fork() both
+ * processes own a copy of every secret (the child's is locked again); each wipes its own. */
 #pragma once
 
 #include <stddef.h>

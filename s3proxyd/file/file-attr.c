@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Where attributes stand: xattrs first, a record when the file system says no. One object never uses both:
- * what save() could not put into xattrs goes into the record as a whole. */
+/* Where attributes stand: xattrs first, a record when the file system says no. One object never
+ * uses both: what save() could not put into xattrs goes into the record as a whole. */
 #include "s3proxyd/file/file-attr.h"
 
 #include <errno.h>

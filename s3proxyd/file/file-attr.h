@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What an object has beside its bytes: small name/value pairs, in user.hafiz.* xattrs of the file, or, where
- * the file system takes none (or not so much), in a record below .hafiz/meta named by a digest of the key.
- * A record holds only for the very file it was written for (inode, size, mtime), so one whose file other
- * programs replaced is not believed.
+/* What an object has beside its bytes: small name/value pairs, in user.hafiz.* xattrs of the
+ * file, or, where the file system takes none (or not so much), in a record below .hafiz/meta
+ * named by a digest of the key. A record holds only for the very file it was written for (inode,
+ * size, mtime), so one whose file other programs replaced is not believed.
  * Names in use: "type" (content type), "meta.NAME" (user metadata), "implicit" (a directory that
  * a PUT of a longer key made and that is no marker). */
 #pragma once
@@ -13,8 +13,8 @@
 #define FILE_ATTR_TYPE "type"
 #define FILE_ATTR_META "meta."
 #define FILE_ATTR_IMPLICIT "implicit"
-#define FILE_ATTR_MAX 128u                /* pairs of one object */
-#define FILE_ATTR_MAX_BYTES (64u * 1024)  /* all of them; Linux' bound of one xattr value */
+#define FILE_ATTR_MAX 128u               /* pairs of one object */
+#define FILE_ATTR_MAX_BYTES (64u * 1024) /* all of them; Linux' bound of one xattr value */
 
 struct file_attrs {
     struct store_pair *pairs; /* names as above */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Lists of name/value pairs in memory, and the one text form in which they stand in files below .hafiz
- * (records and uploads). The text may have been changed by others: lengths are checked on reading. */
+/* Lists of name/value pairs in memory, and the one text form in which they stand in files below
+ * .hafiz (records and uploads). The text may have been changed by others: lengths are checked on
+ * reading. */
 #include "s3proxyd/file/file-attr.h"
 
 #include <errno.h>

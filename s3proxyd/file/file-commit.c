@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* How a finished file becomes an object. The order is the promise: bytes and attributes are on disk before
- * the name shows them, the condition is tested and the name changed under one lock, and the answer is
- * given when the directory is on disk too. */
+/* How a finished file becomes an object. The order is the promise: bytes and attributes are on
+ * disk before the name shows them, the condition is tested and the name changed under one lock,
+ * and the answer is given when the directory is on disk too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* DELETE: absent is success. With the last object of an implicit directory the directory goes, as a prefix
- * without keys does; a marker's deletion leaves an implicit directory while something is below. */
+/* DELETE: absent is success. With the last object of an implicit directory the directory goes,
+ * as a prefix without keys does; a marker's deletion leaves an implicit directory while
+ * something is below. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -37,8 +38,7 @@ static int delete_marker(struct file_job *job, const struct file_path *path, int
     _cleanup_(closep) int fd =
         openat(parent, path->leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
-    bool marker = fd >= 0 && fstat(fd, &st) == 0 &&
-                  !file_attr_is_implicit(job->fs, fd, path->key);
+    bool marker = fd >= 0 && fstat(fd, &st) == 0 && !file_attr_is_implicit(job->fs, fd, path->key);
     int r;
 
     if (fd < 0 && !file_path_absent(-errno))

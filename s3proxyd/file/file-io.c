@@ -57,8 +57,8 @@ struct timespec file_io_unique_time(struct file_store *fs)
     return (struct timespec){(time_t)(use / NS_PER_S), (long)(use % NS_PER_S)};
 }
 
-/* The kernel stamps files with the time of the last tick, up to 10 ms old: three quick PUTs of one size
- * could give an ETag twice when the inode number comes round again. So the exact time. */
+/* The kernel stamps files with the time of the last tick, up to 10 ms old: three quick PUTs of
+ * one size could give an ETag twice when the inode number comes round again. So the exact time. */
 int file_io_touch(struct file_store *fs, int fd)
 {
     struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, file_io_unique_time(fs)};
@@ -136,8 +136,8 @@ void file_io_temp_fini(struct file_io_temp *temp)
     *temp = FILE_IO_TEMP_NULL;
 }
 
-static int copy_by_hand(struct file_job *job, int from, uint64_t from_off, int to,
-                        uint64_t to_off, uint64_t len, uint64_t *ret_copied)
+static int copy_by_hand(struct file_job *job, int from, uint64_t from_off, int to, uint64_t to_off,
+                        uint64_t len, uint64_t *ret_copied)
 {
     _cleanup_(freep) char *buf = malloc(FILE_IO_PIECE_BYTES);
     uint64_t copied = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The pieces every operation is made of: ETags, the lock, temporary files, copying, and the commit that
- * makes a finished file an object. */
+/* The pieces every operation is made of: ETags, the lock, temporary files, copying, and the
+ * commit that makes a finished file an object. */
 #pragma once
 
 #include "s3proxyd/file/file-attr.h"
@@ -42,8 +42,8 @@ int file_io_body(struct file_job *job, int to, uint64_t to_off);
 /* Does the object with this state (NULL: absent) meet if_match and if_none_match? */
 int file_io_condition(const char *if_match, bool if_none_match, const struct stat *st);
 
-/* Makes `fd`, which is `name` in `dir`, the object `key`: attributes, sync, condition, rename, sync of
- * the directory. On 0 job->req->meta is filled. */
+/* Makes `fd`, which is `name` in `dir`, the object `key`: attributes, sync, condition, rename,
+ * sync of the directory. On 0 job->req->meta is filled. */
 int file_io_commit(struct file_job *job, int fd, int dir, const char *name,
                    const struct file_attrs *attrs);
 /* The key ends in '/': makes the directory or turns an implicit one into a marker. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* LIST, in the order of S3: byte-wise over whole keys. A directory sorts as its name and '/', so that walking
- * directories one by one in sorted order gives the order of all keys. A page's token is its last key.
- * Shown are regular files, markers, and directories with something below; not shown, only counted, are
- * links, specials and names that no key can carry. */
+/* LIST, in the order of S3: byte-wise over whole keys. A directory sorts as its name and '/', so
+ * that walking directories one by one in sorted order gives the order of all keys. A page's
+ * token is its last key. Shown are regular files, markers, and directories with something below;
+ * not shown, only counted, are links, specials and names that no key can carry. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -92,8 +92,8 @@ static bool dots(const char *name)
 }
 
 /* The next entry that can be shown, or NULL: the end, or *ret_error. */
-static const struct dirent *next_entry(struct file_job *job, DIR *d, bool at_root,
-                                       size_t dir_len, bool *ret_is_dir, int *ret_error)
+static const struct dirent *next_entry(struct file_job *job, DIR *d, bool at_root, size_t dir_len,
+                                       bool *ret_is_dir, int *ret_error)
 {
     const struct dirent *e;
 
@@ -128,7 +128,8 @@ static int open_dir(struct file_job *job, const char *dir, DIR **ret_dir)
     return -ENOMEM;
 }
 
-/* Is this name (a directory's with its '/') to be shown on or after this page, or something below it? */
+/* Is this name (a directory's with its '/') to be shown on or after this page, or something
+ * below it? */
 static bool beyond(const struct walk *w, const char *full)
 {
     return strcmp(full, w->after) > 0 ||

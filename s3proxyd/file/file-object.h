@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Opening objects by key, for the operations that read one: a marker is a directory, an implicit directory
- * is nothing, and neither are links and specials. */
+/* Opening objects by key, for the operations that read one: a marker is a directory, an implicit
+ * directory is nothing, and neither are links and specials. */
 #pragma once
 
 #include "s3proxyd/file/file-path.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The rules that keep a key inside the directory, written once. openat2() does the work in one call; where a
- * kernel or a filter refuses it, components are walked one by one. */
+/* The rules that keep a key inside the directory, written once. openat2() does the work in one
+ * call; where a kernel or a filter refuses it, components are walked one by one. */
 #include "s3proxyd/file/file-path.h"
 
 #include <errno.h>

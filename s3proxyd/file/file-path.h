@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Keys ↔ paths. A key is the path below the directory, as it is; a key that ends in '/' is a directory
- * marker and a real directory. No lookup ever leaves the directory or follows a link. */
+/* Keys ↔ paths. A key is the path below the directory, as it is; a key that ends in '/' is a
+ * directory marker and a real directory. No lookup ever leaves the directory or follows a link. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,7 @@ struct file_path {
     char key[PROTO_KEY_MAX_BYTES + 1];
     char dir[PROTO_KEY_MAX_BYTES + 1]; /* of the leaf: "" or ends in '/' */
     char leaf[PROTO_NAME_MAX_BYTES + 1];
-    bool is_dir;                       /* the key ended in '/' */
+    bool is_dir; /* the key ended in '/' */
 };
 
 /* 0 | -EINVAL (empty, '.' or '..' component, leading '/', first component .hafiz) | -ENAMETOOLONG |

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What the files of the file store share. Everything here but file.c runs on pool threads, many at a
- * time, and keeps no state in memory: the directory is the truth, and other programs and other backends
- * change it too. What must not interleave (test a condition, then rename) is done under the flock of
- * .hafiz/lock. */
+/* What the files of the file store share. Everything here but file.c runs on pool threads, many
+ * at a time, and keeps no state in memory: the directory is the truth, and other programs and
+ * other backends change it too. What must not interleave (test a condition, then rename) is done
+ * under the flock of .hafiz/lock. */
 #pragma once
 
 #include <stdatomic.h>
@@ -19,13 +19,13 @@ struct file_store {
     struct store store;
     struct pool *pool;
     char *directory;
-    int root;                     /* O_RDONLY | O_DIRECTORY */
-    _Atomic bool no_openat2;      /* the kernel or a filter refused it */
-    _Atomic bool has_records;     /* attributes may stand below .hafiz/meta */
-    _Atomic bool swept;           /* leftovers of crashes were looked for */
-    _Atomic uint64_t hidden;      /* names no key can carry, links and specials met in listings */
+    int root;                 /* O_RDONLY | O_DIRECTORY */
+    _Atomic bool no_openat2;  /* the kernel or a filter refused it */
+    _Atomic bool has_records; /* attributes may stand below .hafiz/meta */
+    _Atomic bool swept;       /* leftovers of crashes were looked for */
+    _Atomic uint64_t hidden;  /* names no key can carry, links and specials met in listings */
     _Atomic uint64_t last_mtime_ns;
-    struct store_stats stats;     /* main loop only */
+    struct store_stats stats; /* main loop only */
 };
 
 /* One request on its way; hangs on req->impl. */

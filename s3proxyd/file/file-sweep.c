@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Temporary files and uploads of a backend that was killed would stay for ever. Age tells them from what
- * other backends are busy with: every temporary file is renamed within one request, and an upload
- * that nobody touched for a week is a lost one. Run once, before the first change. */
+/* Temporary files and uploads of a backend that was killed would stay for ever. Age tells them
+ * from what other backends are busy with: every temporary file is renamed within one request,
+ * and an upload that nobody touched for a week is a lost one. Run once, before the first change. */
 #include "s3proxyd/file/file-sweep.h"
 
 #include <dirent.h>

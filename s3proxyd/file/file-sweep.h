@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* The one housekeeping the file store does. */
 #pragma once
 
 #include "s3proxyd/file/file-store.h"

@@ -6,8 +6,11 @@
  *   data      part N of at most that length stands at (N - 1) * stride
  *   blob.*    any other part
  *   part.N    ETag, length and place of part N, renamed into place when its bytes are written
- * Almost all uploads have equal parts but the last, so `data` is the object already and completing it
- * copies nothing. Otherwise what is in blobs is appended, or all of it is copied into a new file. */
+ * Almost all uploads have equal parts but the last, so `data` is the object already and
+ * completing it copies nothing. Otherwise what is in blobs is appended, or all of it is copied
+ * into a new file. */
+#include "s3proxyd/file/file-upload.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,11 +26,11 @@
 #include "s3proxyd/file/file-io.h"
 #include "s3proxyd/file/file-object.h"
 #include "s3proxyd/file/file-path.h"
-#include "s3proxyd/file/file-upload.h"
 
 #define ID_CHARS 32u
 #define INFO_KEY "key"
-#define DATA_MAX_BYTES (1ULL << 40) /* slots beyond go to blobs: file systems bound a file's size */
+#define DATA_MAX_BYTES (1ULL << 40) /* slots beyond go to blobs: file systems bound a file's size \
+                                     */
 
 static bool id_ok(const char *id)
 {

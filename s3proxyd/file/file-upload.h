@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What else touches .hafiz/uploads: the limit the store announces, and the sweep of forgotten uploads. */
+/* What else touches .hafiz/uploads: the limit the store announces, and the sweep of forgotten
+ * uploads. */
 #pragma once
 
 #define FILE_PARTS_MAX 10000u

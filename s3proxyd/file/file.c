@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The file store as a store: takes requests on the main loop, runs them on the pool, counts, answers.
- * What the operations do is in file-object.c, file-delete.c, file-list.c and file-upload.c. */
+/* The file store as a store: takes requests on the main loop, runs them on the pool, counts,
+ * answers. What the operations do is in file-object.c, file-delete.c, file-list.c and
+ * file-upload.c. */
 #include "s3proxyd/file/file.h"
 
 #include <errno.h>

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The file store: a local directory as a bucket. Objects are plain files at their key, so other programs
- * may read and write them; ETag from (inode, size, mtime ns); user metadata in user.hafiz.* xattrs, else
- * below .hafiz/; uploads below .hafiz/. Requests run on the disk pool.
+/* The file store: a local directory as a bucket. Objects are plain files at their key, so other
+ * programs may read and write them; ETag from (inode, size, mtime ns); user metadata in
+ * user.hafiz.* xattrs, else below .hafiz/; uploads below .hafiz/. Requests run on the disk pool.
  *
- * Keys that no path can carry (empty component, '.', '..', first component .hafiz, more than 255 bytes
- * between slashes, no UTF-8) are -EINVAL, -ENAMETOOLONG or -EILSEQ when written, absent when read.
- * PUT of `a` where `a/` is a directory: -EISDIR; of `a/b` where `a` is a file: -ENOTDIR. */
+ * Keys that no path can carry (empty component, '.', '..', first component .hafiz, more than 255
+ * bytes between slashes, no UTF-8) are -EINVAL, -ENAMETOOLONG or -EILSEQ when written, absent
+ * when read. PUT of `a` where `a/` is a directory: -EISDIR; of `a/b` where `a` is a file:
+ * -ENOTDIR. */
 #pragma once
 
 #include "s3proxyd/store/store.h"

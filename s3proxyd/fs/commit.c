@@ -98,6 +98,8 @@ static void saved(struct inode *inode, struct commit *c)
 {
     struct fs *fs = inode->tree->fs;
     int64_t mtime = c->sc.meta.mtime_ns ? c->sc.meta.mtime_ns : clock_real_ns();
+    if (!str_eq(inode->etag, c->sc.meta.etag)) /* the same bytes may have the same ETag */
+        inode_forget_cached(inode);
     inode_set_version(inode, c->sc.meta.etag, spool_size(inode->spool), mtime, clock_mono_ns());
     inode->created = inode->excl = inode->untouched = false;
     inode->commit_error = 0;

@@ -250,6 +250,8 @@ void inode_set_version(struct inode *inode, const char *etag, uint64_t size, int
 /* Opens the cache's object of the current version if not yet done. 0 | -errno */
 int inode_obj(struct inode *inode, struct cache_obj **ret_obj);
 void inode_drop_obj(struct inode *inode);
+/* Its version is no more (overwritten or removed here): the cache need not keep it. Call before the change. */
+void inode_forget_cached(struct inode *inode);
 /* What the store said about a name at `asked` (change stamp and time of the request's start).
  * Makes, updates or replaces the child. *ret_child is referenced. */
 struct inode_news {

@@ -275,6 +275,16 @@ void inode_set_version(struct inode *inode, const char *etag, uint64_t size, int
     inode->fetched_ns = etag && !copy ? 0 : fetched_ns; /* no memory: ask again */
 }
 
+void inode_forget_cached(struct inode *inode)
+{
+    _cleanup_(freep) char *key = NULL;
+    if (inode->is_dir || !inode->etag || inode_key(inode, &key) < 0)
+        return;
+    struct cache_key ck = {inode->tree->store->endpoint, inode->tree->store->bucket, key,
+                           inode->etag, inode->tree->scope, inode->size};
+    cache_forget(inode->tree->fs->cache, &ck);
+}
+
 void inode_drop_obj(struct inode *inode)
 {
     if (inode->obj)

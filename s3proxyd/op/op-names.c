@@ -65,6 +65,7 @@ static void remove_name(struct op *op)
     push_attr(op->parent, op->session, false);
     push_attr(child, op->session, false);
     tree_echo(child->tree, op->parent, child->name);
+    inode_forget_cached(child);
     inode_detach(child);
     if (!child->is_dir)
         commit_discard(child);

@@ -220,6 +220,7 @@ static int rename_reply(struct op *op)
         if (dst->is_dir)
             dir_drop_children(dst);
         inode_changed(dst);
+        inode_forget_cached(dst);
         inode_detach(dst);
         if (!dst->is_dir)
             commit_discard(dst);

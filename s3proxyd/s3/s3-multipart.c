@@ -127,9 +127,10 @@ static int abort_refused(struct s3_request *rq, const struct s3_verdict *v)
 
 const struct s3_op s3_op_mpu_create = {"create-upload", 0,    create_build, NULL,
                                        create_reply,    NULL, NULL};
-const struct s3_op s3_op_mpu_part = {"part", 0, part_build, NULL, part_reply, NULL, NULL};
+const struct s3_op s3_op_mpu_part = {"part",     S3_CTX_WRITE, part_build, NULL,
+                                     part_reply, NULL,         NULL};
 const struct s3_op s3_op_mpu_part_copy = {
-    "part-copy", S3_CTX_COPY, part_copy_build, NULL, document_reply, NULL, NULL};
+    "part-copy", S3_CTX_WRITE | S3_CTX_COPY, part_copy_build, NULL, document_reply, NULL, NULL};
 const struct s3_op s3_op_mpu_complete = {"complete",
                                          S3_CTX_WRITE | S3_CTX_COMPLETE | S3_CTX_MUTATION,
                                          complete_build,

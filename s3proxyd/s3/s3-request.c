@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The engine: carries a request through as many exchanges as it takes, and decides after each, by
- * the verdict of s3-error.tbl alone, whether that was the end. The only caller of http_start(). */
+/* The engine: carries a request from its start through as many exchanges as it takes; s3-judge.c
+ * decides after each how to go on. The only caller of http_start(). */
 #include "s3proxyd/s3/s3-request.h"
 
 #include <errno.h>
@@ -11,9 +11,6 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
-#include "s3proxyd/aws/date.h"
-
-#define AFTER_MAX_MS 3600000u /* a larger Retry-After is nonsense */
 
 void s3_request_end(struct s3_request *rq, int error)
 {
@@ -46,255 +43,12 @@ void s3_request_end(struct s3_request *rq, int error)
     mailbox_post(net_home(rq->store->net), &rq->req->mail);
 }
 
-static void request_refused(struct s3_request *rq, const struct s3_verdict *v)
-{
-    int r = v->error;
-
-    if (rq->op->on_refused)
-        r = rq->op->on_refused(rq, v);
-    if (r == S3_STEP_AGAIN)
-        s3_request_attempt(rq);
-    else
-        s3_request_end(rq, r);
-}
-
-bool s3_request_answered(const struct s3_request *rq)
-{
-    return rq->http.failure == HTTP_FAIL_NONE && rq->http.status >= 300 && !rq->late &&
-           !rq->req->cancelled;
-}
-
-unsigned s3_request_ctx(const struct s3_request *rq)
-{
-    unsigned ctx = rq->op->ctx;
-
-    if (rq->op != rq->main_op)
-        return ctx;
-    if (rq->req->if_match)
-        ctx |= S3_CTX_IF_MATCH;
-    if (rq->req->if_none_match)
-        ctx |= S3_CTX_IF_NONE_MATCH;
-    if ((ctx & S3_CTX_WRITE) && (rq->req->if_match || rq->req->if_none_match))
-        ctx |= S3_CTX_MUTATION;
-    return ctx;
-}
-
-static uint64_t retry_after_ms(const struct http *x)
-{
-    const char *ms = http_header(x, "x-amz-retry-after"), *s = http_header(x, "Retry-After");
-    uint64_t v = 0;
-
-    if (ms && str_to_u64(ms, 10, &v) >= 0)
-        return MIN(v, AFTER_MAX_MS);
-    if (s && str_to_u64(s, 10, &v) >= 0)
-        return MIN(v, AFTER_MAX_MS / 1000) * 1000;
-    return 0;
-}
-
-static void retry_now(void *arg)
-{
-    struct s3_request *rq = arg;
-
-    rq->waiting = false;
-    s3_request_attempt(rq);
-}
-
-/* After a pause, if verdict, budget and deadline allow another try. */
-static void request_later(struct s3_request *rq, const struct s3_verdict *v, enum s3_retry pace)
-{
-    struct s3_counters *c = &rq->store->count;
-    uint64_t delay_ns, now = clock_mono_ns();
-    bool at_once = rq->http.stale && !rq->reused_once;
-
-    if (v->tries_max && rq->limited_tries++ >= v->tries_max) {
-        request_refused(rq, v);
-        return;
-    }
-    delay_ns = s3_backoff_ns(pace, rq->tries, arc4random(), retry_after_ms(&rq->http));
-    if (at_once) {
-        rq->reused_once = rq->fresh_next = true;
-        delay_ns = 0;
-    }
-    if (now + delay_ns >= rq->give_up_ns ||
-        (!at_once && !s3_budget_take(&rq->store->budget, pace, &rq->fee))) {
-        request_refused(rq, v);
-        return;
-    }
-    if (!at_once)
-        rq->tries++;
-    c->retries++;
-    if (pace == S3_RETRY_THROTTLE)
-        c->throttled++;
-    log_debug("s3", "%s %s: %s; again in %llu ms", rq->op->name, log_esc(rq->req->key ?: ""),
-              rq->req->error_text, (unsigned long long)(delay_ns / NS_PER_MS));
-    rq->waiting = true;
-    loop_timer_set_ms(rq->retry_timer, delay_ns / NS_PER_MS);
-}
-
-static bool request_reroute(struct s3_request *rq)
-{
-    const char *region = http_header(&rq->http, "x-amz-bucket-region");
-    struct s3_routes *routes = &rq->store->routes;
-
-    if (!region || !*region)
-        region = rq->reply.error.region;
-    if (rq->rerouted || !region[0])
-        return false;
-    if (s3_route_current(routes) == rq->route) {
-        if (s3_route_change(routes, rq->route, region) < 0)
-            return false;
-        log_warn("s3", "bucket %s is in region %s, not %s; using that (set it to save the detour)",
-                 log_esc(routes->bucket), log_esc(region), rq->route->region);
-    }
-    rq->rerouted = true; /* or another request has found out meanwhile */
-    return true;
-}
-
-static bool request_set_clock(struct s3_request *rq)
-{
-    const char *date = http_header(&rq->http, "Date");
-    int64_t server_ns, offset_ns;
-
-    if (rq->clock_set || !date || date_parse_http(date, &server_ns) < 0)
-        return false;
-    rq->clock_set = true;
-    offset_ns = server_ns - clock_real_ns();
-    rq->store->clock_offset_ns = offset_ns;
-    log_warn("s3", "this machine's clock is %lld s %s that of %s; signing with the server's time",
-             llabs((long long)(offset_ns / (int64_t)NS_PER_S)),
-             offset_ns < 0 ? "ahead of" : "behind", log_esc(rq->route->host));
-    return true;
-}
-
-static void request_verdict(struct s3_request *rq, struct s3_verdict v)
-{
-    if (v.unknown)
-        log_warn("s3", "%s %s: unexpected answer: %s, host id %s", rq->op->name,
-                 log_esc(rq->req->key ?: ""), rq->req->error_text,
-                 log_esc(http_header(&rq->http, "x-amz-id-2") ?: "-"));
-    if ((rq->late || rq->req->cancelled) && v.retry != S3_RETRY_NEVER) {
-        v.error = rq->late ? -ETIMEDOUT : -ECANCELED;
-        v.retry = S3_RETRY_NEVER;
-    }
-    rq->uncertain = rq->uncertain || v.maybe_applied;
-    switch (v.retry) {
-    case S3_RETRY_NEVER:
-    case S3_RETRY_CREDENTIALS: /* none newer than these: sources that refresh come later */
-        request_refused(rq, &v);
-        break;
-    case S3_RETRY_TRANSIENT:
-    case S3_RETRY_THROTTLE:
-        request_later(rq, &v, v.retry);
-        break;
-    case S3_RETRY_REROUTE:
-    case S3_RETRY_CLOCK:
-        if (v.retry == S3_RETRY_CLOCK ? request_set_clock(rq) : request_reroute(rq))
-            s3_request_attempt(rq);
-        else
-            request_refused(rq, &v);
-        break;
-    case S3_RETRY_QUERY:
-        if (v.maybe_applied) { /* this very attempt: it is no answer either */
-            s3_probe_start(rq, &v);
-            request_later(rq, &v, S3_RETRY_TRANSIENT);
-        } else if (rq->uncertain) {
-            s3_probe_start(rq, &v);
-            s3_request_attempt(rq);
-        } else {
-            request_refused(rq, &v);
-        }
-        break;
-    }
-}
-
-static const enum s3_broken broken_of[] = {
-    [HTTP_FAIL_RESOLVE] = S3_BROKEN_RESOLVE, [HTTP_FAIL_CONNECT] = S3_BROKEN_CONNECT,
-    [HTTP_FAIL_PROXY] = S3_BROKEN_PROXY,     [HTTP_FAIL_TLS] = S3_BROKEN_TLS,
-    [HTTP_FAIL_CERT] = S3_BROKEN_TRUST,      [HTTP_FAIL_STALL] = S3_BROKEN_STALL,
-    [HTTP_FAIL_SEND] = S3_BROKEN_SEND,       [HTTP_FAIL_RECEIVE] = S3_BROKEN_RECEIVE,
-    [HTTP_FAIL_SHORT] = S3_BROKEN_SHORT,     [HTTP_FAIL_REPLY] = S3_BROKEN_GARBAGE,
-    [HTTP_FAIL_SINK] = S3_BROKEN_LOCAL,      [HTTP_FAIL_SOURCE] = S3_BROKEN_LOCAL,
-    [HTTP_FAIL_MEMORY] = S3_BROKEN_NOMEM,    [HTTP_FAIL_CANCELLED] = S3_BROKEN_CANCELLED,
-};
-
-static void request_broken(struct s3_request *rq, enum s3_broken how, int local_error)
-{
-    struct s3_verdict v = s3_error_broken(how, s3_request_ctx(rq));
-    const char *text = s3_error_broken_text(how);
-
-    if (local_error)
-        v.error = local_error;
-    if (rq->http.failure != HTTP_FAIL_NONE && rq->http.text[0] && how != S3_BROKEN_CANCELLED)
-        snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s: %s", text,
-                 log_esc(rq->http.text));
-    else
-        snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s", text);
-    request_verdict(rq, v);
-}
-
-static void request_success(struct s3_request *rq)
-{
-    int r = 0;
-
-    if (rq->call.xml) {
-        r = rq->xml ? xml_finish(rq->xml, &rq->reply) : -ENODATA;
-        if (r < 0) {
-            request_broken(rq,
-                           r == -EMSGSIZE ? S3_BROKEN_TOO_LARGE
-                           : r == -ENOMEM ? S3_BROKEN_NOMEM
-                                          : S3_BROKEN_GARBAGE,
-                           0);
-            return;
-        }
-        if (rq->reply.is_error) {
-            s3_request_text(rq, "an error behind a success");
-            request_verdict(rq, s3_error_classify(200, rq->reply.error.code, s3_request_ctx(rq)));
-            return;
-        }
-    }
-    rq->broken = S3_BROKEN_COUNT;
-    r = rq->op->on_reply(rq);
-    if (r == S3_STEP_AGAIN)
-        s3_request_attempt(rq);
-    else if (r == S3_STEP_BROKEN)
-        request_broken(rq, rq->broken, 0);
-    else
-        s3_request_end(rq, r);
-}
-
-static void request_failure(struct s3_request *rq)
-{
-    const char *code = NULL;
-
-    if (rq->xml && xml_finish(rq->xml, &rq->reply) >= 0 && rq->reply.is_error)
-        code = rq->reply.error.code;
-    else if (rq->http.method ==
-             HTTP_HEAD) /* MinIO tells in a header what a HEAD's reply cannot carry */
-        code = http_header(&rq->http, "x-minio-error-code");
-    s3_request_text(rq, code);
-    request_verdict(rq, s3_error_classify((unsigned)rq->http.status, code, s3_request_ctx(rq)));
-}
-
 static void exchange_done(struct http *x)
 {
     struct s3_request *rq = container_of(x, struct s3_request, http);
-    struct s3_counters *c = &rq->store->count;
 
     rq->busy = false;
-    c->bytes_in += x->bytes_in;
-    c->bytes_out += x->bytes_out;
-    if (x->failure == HTTP_FAIL_SINK && rq->sink.full)
-        x->failure = HTTP_FAIL_NONE; /* we hung up: all that was wanted is there */
-    if (x->failure == HTTP_FAIL_CANCELLED && rq->late)
-        request_broken(rq, S3_BROKEN_DEADLINE, 0);
-    else if (x->failure == HTTP_FAIL_SINK && rq->broken != S3_BROKEN_COUNT)
-        request_broken(rq, rq->broken, 0);
-    else if (x->failure != HTTP_FAIL_NONE)
-        request_broken(rq, x->stale ? S3_BROKEN_REUSED : broken_of[x->failure], x->error);
-    else if (x->status >= 200 && x->status <= 299)
-        request_success(rq);
-    else
-        request_failure(rq);
+    s3_judge_exchange(rq);
 }
 
 static int exchange_data(struct http *x, const void *data, size_t len)
@@ -305,6 +59,10 @@ static int exchange_data(struct http *x, const void *data, size_t len)
 
     if (ok && rq->op->on_data)
         return rq->op->on_data(rq, data, len);
+    if (x->bytes_in > XML_TOTAL_MAX_BYTES) { /* of what nobody asked for, without end */
+        rq->broken = S3_BROKEN_TOO_LARGE;
+        return -EMSGSIZE;
+    }
     if (ok && !rq->call.xml)
         return 0;
     if (!rq->xml)
@@ -313,9 +71,7 @@ static int exchange_data(struct http *x, const void *data, size_t len)
         r = xml_feed(rq->xml, data, len);
     if (r >= 0 || !ok) /* an error page that is no XML leaves us the status */
         return 0;
-    rq->broken = r == -EMSGSIZE ? S3_BROKEN_TOO_LARGE
-                 : r == -ENOMEM ? S3_BROKEN_NOMEM
-                                : S3_BROKEN_GARBAGE;
+    rq->broken = s3_judge_xml(r);
     return r;
 }
 
@@ -383,6 +139,14 @@ void s3_request_attempt(struct s3_request *rq)
     } else {
         request_send(rq);
     }
+}
+
+static void retry_now(void *arg)
+{
+    struct s3_request *rq = arg;
+
+    rq->waiting = false;
+    s3_request_attempt(rq);
 }
 
 static void deadline_passed(void *arg)

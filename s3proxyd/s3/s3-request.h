@@ -118,6 +118,10 @@ bool s3_request_answered(const struct s3_request *rq);
 void s3_request_attempt(struct s3_request *rq); /* sends the current operation, now */
 void s3_request_end(struct s3_request *rq, int error);
 
+/* s3-judge.c: the exchange is over; goes on with the request as it deserves. */
+void s3_judge_exchange(struct s3_request *rq);
+enum s3_broken s3_judge_xml(int error); /* of xml_feed() and xml_finish() */
+
 /* s3-payload.c: ready() comes when the digest of the request's body is in rq, or cannot be. */
 void s3_payload_start(struct s3_request *rq, enum digest_kind kind,
                       void (*ready)(struct s3_request *rq, int error));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Threads own what they touch; the one thing they share is this list of mails and its lock. The eventfd is
- * written only by the post that finds the list empty: whoever comes later knows that a wake-up is on its
- * way. Invariant: `inbox` not empty means that the eventfd is readable or about to be written. */
+/* Threads own what they touch; the one thing they share is this list of mails and its lock. The
+ * eventfd is written only by the post that finds the list empty: whoever comes later knows that
+ * a wake-up is on its way. Invariant: `inbox` not empty means that the eventfd is readable or
+ * about to be written. */
 #include "s3proxyd/work/mailbox.h"
 
 #include <errno.h>

@@ -19,5 +19,6 @@ int mailbox_new(struct loop *loop, struct mailbox **ret_mailbox); /* 0 | -errno 
 void mailbox_free(struct mailbox *mailbox);
 /* Any thread; never fails, never blocks for long. Mails of one sender run in the order posted. */
 void mailbox_post(struct mailbox *mailbox, struct mail *mail);
-/* Own thread: runs what is inside now without waiting for the loop, until nothing is left. For shutdown. */
+/* Own thread: runs what is inside now without waiting for the loop, until nothing is left. For
+ * shutdown. */
 void mailbox_drain(struct mailbox *mailbox);

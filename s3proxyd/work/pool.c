@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The loop must never wait for a disk, so whatever may is run here. An item is in one place at a time:
- * waiting in its serial → queue → running on a thread → in the home mailbox. One lock guards the queue,
- * every serial and the counts. */
+/* The loop must never wait for a disk, so whatever may is run here. An item is in one place at a
+ * time: waiting in its serial → queue → running on a thread → in the home mailbox. One lock
+ * guards the queue, every serial and the counts. */
 #include "s3proxyd/work/pool.h"
 
 #include <errno.h>
@@ -42,8 +42,8 @@ static void work_home(struct mail *mail)
     work->done(work);
 }
 
-/* With the lock: makes the serial's next item runnable. The owner may free the serial as soon as its last
- * item is home, so this comes before the posting. */
+/* With the lock: makes the serial's next item runnable. The owner may free the serial as soon as
+ * its last item is home, so this comes before the posting. */
 static void serial_advance(struct pool *pool, struct work_serial *serial)
 {
     struct work *next = list_first(&serial->waiting, struct work, link);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A few threads for blocking disk work and digests. run() happens on a pool thread and touches nothing
- * but what hangs on its own work item; done() happens later on the loop of the pool's home mailbox. */
+/* A few threads for blocking disk work and digests. run() happens on a pool thread and touches
+ * nothing but what hangs on its own work item; done() happens later on the loop of the pool's
+ * home mailbox. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,7 +32,8 @@ struct work_serial {
 
 /* threads 0: POOL_THREADS_DEFAULT. 0 | -EINVAL | -errno */
 int pool_new(struct mailbox *home, unsigned threads, struct pool **ret_pool);
-/* On the home's thread: waits for everything submitted, also by done(); all done() have run afterwards. */
+/* On the home's thread: waits for everything submitted, also by done(); all done() have run
+ * afterwards. */
 void pool_free(struct pool *pool);
 struct mailbox *pool_home(struct pool *pool); /* where done() runs; for mails on the way to it */
 void pool_submit(struct pool *pool, struct work *work); /* any thread */
