@@ -27,7 +27,8 @@ void scene_open(struct scene *s, const struct fake_step *steps, size_t nsteps, u
 void scene_close(struct scene *s, size_t requests)
 {
     s3_bench_fini(&s->bench);
-    assert_int_equal(fake_http_count(s->server), requests);
+    if (requests != SCENE_ANY)
+        assert_int_equal(fake_http_count(s->server), requests);
     fake_http_stop(s->server);
 }
 

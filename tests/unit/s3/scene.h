@@ -21,7 +21,7 @@
 #define HELLO "hello, world"
 #define HELLO_MD5 "e4d7f1b4ed2e42d15898f4b27b019da4"
 #define ETAG(x) "ETag: \"" x "\"\r\n"
-#define S3_ERROR(code)                                                              \
+#define S3_ERROR(code)                                                                  \
     "<?xml version=\"1.0\"?><Error><Code>" code "</Code><Message>no &amp; no</Message>" \
     "<RequestId>R1</RequestId></Error>"
 
@@ -35,6 +35,7 @@ struct scene {
 void scene_open(struct scene *s, const struct fake_step *steps, size_t nsteps, unsigned deadline_ms,
                 unsigned stall_ms);
 /* Ends it; exactly that many requests must have been made. */
+#define SCENE_ANY SIZE_MAX
 void scene_close(struct scene *s, size_t requests);
 #define SCENE(s, steps) scene_open(s, steps, sizeof(steps) / sizeof((steps)[0]), 0, 0)
 
