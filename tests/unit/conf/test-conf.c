@@ -17,7 +17,9 @@
 #include "proto/base/must.h"
 #include "proto/base/str.h"
 #include "s3proxyd/conf/conf.h"
-#include "s3proxyd/s3/s3.h"
+
+/* As S3_ADDR_* of a layer above. */
+enum { ADDR_AUTO, ADDR_PATH, ADDR_VIRTUAL };
 
 static int parse(const char *text, struct conf **ret, char **ret_error)
 {
@@ -104,7 +106,7 @@ static void test_volumes(void **state)
     assert_string_equal(v->region, "eu-west-1");
     assert_string_equal(v->cred->access_key, "AK");
     assert_string_equal(secret_bytes(v->cred->secret_key, NULL), "S/K+=");
-    assert_int_equal(v->addressing, S3_ADDR_PATH);
+    assert_int_equal(v->addressing, ADDR_PATH);
     assert_true(v->rw && v->insecure_http);
     assert_int_equal(v->nusers, 2);
     assert_int_equal(v->users[1], 12345);
@@ -114,13 +116,13 @@ static void test_volumes(void **state)
     assert_true(v->any_user);
     assert_false(v->rw);
     assert_string_equal(v->prefix, "");
-    assert_int_equal(v->addressing, S3_ADDR_AUTO);
+    assert_int_equal(v->addressing, ADDR_AUTO);
     assert_null(v->cred->access_key);
     assert_non_null(conf_volume_find(conf, "open-1.x_y", 10));
     assert_null(conf_volume_find(conf, "dat", 3));
     conf_free(conf);
     conf = parse_ok("[v]\nbucket=b\nanonymous=yes\naddressing=virtual\n");
-    assert_int_equal(conf->volumes[0].addressing, S3_ADDR_VIRTUAL);
+    assert_int_equal(conf->volumes[0].addressing, ADDR_VIRTUAL);
     conf_free(conf);
 }
 
@@ -137,13 +139,11 @@ static void test_mistakes_are_told_with_their_line(void **state)
     expect_error("[]\n", "F:1: section without a name");
     expect_error("[s3proxyd]\ncache_size = many\n",
                  "F:2: cache_size: many is not a size like 512M or 10G");
-    expect_error("[s3proxyd]\nnet_threads = 0\n",
-                 "F:2: net_threads: 0 is not between 1 and 64");
+    expect_error("[s3proxyd]\nnet_threads = 0\n", "F:2: net_threads: 0 is not between 1 and 64");
     expect_error("[s3proxyd]\nnet_threads = 2\nnet_threads = 2\n",
                  "F:3: option `net_threads` was given in line 2 already");
     expect_error("[s3proxyd]\n[s3proxyd]\n", "F:2: section [s3proxyd] is there twice");
-    expect_error("[s3proxyd]\ncache_dir = relative\n",
-                 "F:2: cache_dir: must be an absolute path");
+    expect_error("[s3proxyd]\ncache_dir = relative\n", "F:2: cache_dir: must be an absolute path");
     expect_error("[a b]\n", "F:1: volume name `a b`: only letters, digits, `-`, `_` and `.` are "
                             "allowed");
     expect_error("[v]\nbucket=b\nanonymous=yes\n[v]\n", "F:4: volume [v] is there twice");
@@ -160,8 +160,8 @@ static void test_contradictions(void **state)
     (void)state;
     expect_error("\n[v]\n", "F:2: the volume has no bucket");
     expect_error("[v]\nbucket=b\n",
-                 "F:1: the volume has no credentials: access_key and secret_key, key_file, profile or "
-                 "anonymous = yes");
+                 "F:1: the volume has no credentials: give access_key and secret_key, key_file, "
+                 "profile or anonymous = yes");
     expect_error("[v]\nbucket=b\naccess_key=A\n", "F:3: there is no secret_key with it");
     expect_error("[v]\nbucket=b\nsecret_key=S\n[w]\n", "F:3: there is no access_key with it");
     expect_error("[v]\nbucket=b\n" KEYS "anonymous=yes\n",
@@ -171,8 +171,7 @@ static void test_contradictions(void **state)
     expect_error("[v]\nbucket=file:///d\n" KEYS,
                  "F:3: a file:// bucket needs no server and no keys");
     expect_error("[v]\nbucket=file://d\n", "F:2: write file:///directory, with three slashes");
-    expect_error("[v]\nbucket=s3://b\n",
-                 "F:2: write the bucket's name only, or file:///directory");
+    expect_error("[v]\nbucket=s3://b\n", "F:2: write the bucket's name only, or file:///directory");
     expect_error("[v]\nbucket=a/b\n", "F:2: this is not the name of a bucket");
     expect_error("[v]\nbucket=b\nprefix=a//b\n" KEYS,
                  "F:3: the prefix has an empty, `.` or `..` component");

@@ -49,8 +49,8 @@ static void write_file(const char *name, const char *text, mode_t mode)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"passwd", "link", ".aws/config", ".aws/credentials",
-                                        ".aws", ""};
+    static const char *const names[] = {"passwd",           "link", ".aws/config",
+                                        ".aws/credentials", ".aws", ""};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -140,9 +140,9 @@ static void test_passwd_file_forms(void **state)
 
 static void test_passwd_file_mistakes(void **state)
 {
-    static const char *const bad[] = {"AK SK:x\n",  "nocolon\n",        ":SK\n", "AK:\n",
-                                      "[section]\n", "b:A:S\nb:A2:S2\n", "A:S\nB:T\n",
-                                      ":A:S\n",     "A:S\nb:A:S\nrest"};
+    static const char *const bad[] = {"AK SK:x\n",  "nocolon\n",   ":SK\n",
+                                      "AK:\n",      "[section]\n", "b:A:S\nb:A2:S2\n",
+                                      "A:S\nB:T\n", ":A:S\n",      "A:S\nb:A:S\nrest"};
     struct cred *c;
 
     (void)state;

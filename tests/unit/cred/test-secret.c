@@ -44,7 +44,7 @@ static void test_bytes_are_kept(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(many); i += 2)
         secret_unref(many[i]);
     for (unsigned i = 1; i < ARRAY_SIZE(many); i += 2) {
-        assert_int_equal(atoi(secret_bytes(many[i], NULL)), i);
+        assert_int_equal(strtoul(secret_bytes(many[i], NULL), NULL, 10), i);
         secret_unref(many[i]);
     }
     secret_unref(b);

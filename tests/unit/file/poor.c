@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A poorer system, linked in by --wrap: a file system without xattrs and a kernel without openat2(). All
- * tests of objects run on it as well. */
+/* A poorer system, linked in by --wrap: a file system without xattrs and a kernel without
+ * openat2(). All tests of objects run on it as well. */
 #include <errno.h>
 #include <stddef.h>
 #include <sys/types.h>

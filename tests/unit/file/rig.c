@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Sets up and takes down, and turns requests into calls that wait. */
 #include "tests/unit/file/rig.h"
 
 #include <fcntl.h>
@@ -67,8 +68,11 @@ int rig_run(struct rig *rig, struct store_req *req)
 int rig_put_if(struct rig *rig, const char *key, const char *text, const char *if_match,
                bool if_none_match, char **ret_etag)
 {
-    struct store_req req = {.op = STORE_PUT, .key = key, .length = strlen(text),
-                            .if_match = if_match, .if_none_match = if_none_match};
+    struct store_req req = {.op = STORE_PUT,
+                            .key = key,
+                            .length = strlen(text),
+                            .if_match = if_match,
+                            .if_none_match = if_none_match};
     int r;
 
     req.body.fd = -1;
@@ -142,9 +146,9 @@ char *rig_list(struct rig *rig, const char *prefix, bool recursive, unsigned pag
         for (size_t i = 0; i < req.nentries; i++) {
             assert_int_equal(req.entries[i].key_len, strlen(req.entries[i].key));
             assert_true(req.entries[i].is_prefix == !req.entries[i].etag);
-            assert_int_equal(str_addf(&out, "%s%s\n", req.entries[i].key,
-                                      req.entries[i].is_prefix ? "*" : ""),
-                             0);
+            assert_int_equal(
+                str_addf(&out, "%s%s\n", req.entries[i].key, req.entries[i].is_prefix ? "*" : ""),
+                0);
         }
         free(token);
         token = req.next_token ? strdup(req.next_token) : NULL;

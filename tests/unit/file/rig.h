@@ -34,8 +34,8 @@ int rig_put(struct rig *rig, const char *key, const char *text);
 int rig_put_if(struct rig *rig, const char *key, const char *text, const char *if_match,
                bool if_none_match, char **ret_etag);
 int rig_delete(struct rig *rig, const char *key);
-int rig_head(struct rig *rig, const char *key); /* the error only */
-char *rig_get(struct rig *rig, const char *key);  /* malloc'd text or NULL */
+int rig_head(struct rig *rig, const char *key);  /* the error only */
+char *rig_get(struct rig *rig, const char *key); /* malloc'd text or NULL */
 /* Keys of all pages with '\n' behind each; a common prefix has a '*' behind. malloc'd */
 char *rig_list(struct rig *rig, const char *prefix, bool recursive, unsigned page);
 

@@ -42,20 +42,19 @@ static void test_empty_store_lists_nothing(void **state)
 
 static void test_order_is_that_of_whole_keys(void **state)
 {
-    static const char *const keys[] = {"a/b", "a-x", "a0", "a/", "a.b", "\xc3\xa9", "z", "a/b-c",
-                                       "b/x/y", "b/x.y", "B", NULL};
+    static const char *const keys[] = {"a/b", "a-x",   "a0",    "a/",    "a.b", "\xc3\xa9",
+                                       "z",   "a/b-c", "b/x/y", "b/x.y", "B",   NULL};
     struct rig *rig = *state;
 
     put_all(rig, keys);
     expect_list(rig, "", false, "B\na-x\na.b\na/*\na0\nb/*\nz\n\xc3\xa9\n");
-    expect_list(rig, "", true,
-                "B\na-x\na.b\na/\na/b\na/b-c\na0\nb/x.y\nb/x/y\nz\n\xc3\xa9\n");
+    expect_list(rig, "", true, "B\na-x\na.b\na/\na/b\na/b-c\na0\nb/x.y\nb/x/y\nz\n\xc3\xa9\n");
 }
 
 static void test_prefixes(void **state)
 {
-    static const char *const keys[] = {"dir/", "dir/one", "dir/other/deep", "dirt", "dir/on/x",
-                                       NULL};
+    static const char *const keys[] = {"dir/", "dir/one",  "dir/other/deep",
+                                       "dirt", "dir/on/x", NULL};
     struct rig *rig = *state;
 
     put_all(rig, keys);
@@ -181,8 +180,7 @@ int main(void)
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(test_implicit_directories_live_by_their_keys, rig_setup,
                                         rig_teardown),
-        cmocka_unit_test_setup_teardown(test_entries_carry_what_head_says, rig_setup,
-                                        rig_teardown),
+        cmocka_unit_test_setup_teardown(test_entries_carry_what_head_says, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_many_keys_in_default_pages, rig_setup, rig_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Objects: what is put is got, conditions hold, markers and implicit directories behave as prefixes do. */
+/* Objects: what is put is got, conditions hold, markers and implicit directories behave as
+ * prefixes do. */
 #include "tests/unit/file/rig.h"
 
 #include <fcntl.h>
@@ -49,8 +50,9 @@ static void test_files_of_others_are_objects(void **state)
 
 static void test_keys_no_path_can_carry(void **state)
 {
-    static const char *const bad[] = {"", "/a", "a//b", "a/./b", "../a", "a/..", ".hafiz/lock",
-                                      ".hafiz", ".hafiz/", "//", "/", "."};
+    static const char *const bad[] = {"",        "/a",   "a//b",        "a/./b",
+                                      "../a",    "a/..", ".hafiz/lock", ".hafiz",
+                                      ".hafiz/", "//",   "/",           "."};
     struct rig *rig = *state;
     char longer[400], *etag = NULL;
 
@@ -185,11 +187,15 @@ static void test_user_metadata(void **state)
     struct rig *rig = *state;
     struct store_pair pairs[] = {{(char[]){"mode"}, (char[]){"33188"}},
                                  {(char[]){"note"}, (char[]){"two\nlines = 2"}}};
-    struct store_req put = {.op = STORE_PUT, .key = "m/k", .user = pairs, .nuser = 2,
-                            .content_type = "text/x-odd", .body = {.fd = -1}};
+    struct store_req put = {.op = STORE_PUT,
+                            .key = "m/k",
+                            .user = pairs,
+                            .nuser = 2,
+                            .content_type = "text/x-odd",
+                            .body = {.fd = -1}};
     struct store_req copy = {.op = STORE_COPY, .key = "m/k2", .src_key = "m/k"};
-    struct store_req again = {.op = STORE_COPY, .key = "m/k2", .src_key = "m/k2", .user = pairs,
-                              .nuser = 1};
+    struct store_req again = {
+        .op = STORE_COPY, .key = "m/k2", .src_key = "m/k2", .user = pairs, .nuser = 1};
     struct store_req head = {.op = STORE_HEAD, .key = "m/k2"};
 
     assert_int_equal(rig_run(rig, &put), 0);
@@ -220,8 +226,8 @@ static void test_large_metadata_moves_below_hafiz(void **state)
     struct rig *rig = *state;
     char *value = malloc(60001);
     struct store_pair pair = {(char[]){"big"}, value};
-    struct store_req put = {.op = STORE_PUT, .key = "big", .user = &pair, .nuser = 1,
-                            .body = {.fd = -1}};
+    struct store_req put = {
+        .op = STORE_PUT, .key = "big", .user = &pair, .nuser = 1, .body = {.fd = -1}};
     struct store_req head = {.op = STORE_HEAD, .key = "big"};
 
     memset(value, 'v', 60000);
@@ -248,17 +254,15 @@ static void test_copy_conditions(void **state)
     assert_int_equal(rig_run(rig, &copy), -ENOENT);
     store_req_fini(&copy);
     assert_int_equal(rig_put(rig, "a", "text"), 0);
-    copy = (struct store_req){.op = STORE_COPY, .key = "b", .src_key = "a",
-                              .src_if_match = "\"old\""};
+    copy =
+        (struct store_req){.op = STORE_COPY, .key = "b", .src_key = "a", .src_if_match = "\"old\""};
     assert_int_equal(rig_run(rig, &copy), -ESTALE);
     store_req_fini(&copy);
-    copy = (struct store_req){.op = STORE_COPY, .key = "b", .src_key = "a",
-                              .if_none_match = true};
+    copy = (struct store_req){.op = STORE_COPY, .key = "b", .src_key = "a", .if_none_match = true};
     assert_int_equal(rig_run(rig, &copy), 0);
     store_req_fini(&copy);
     expect_text(rig, "b", "text");
-    copy = (struct store_req){.op = STORE_COPY, .key = "b", .src_key = "a",
-                              .if_none_match = true};
+    copy = (struct store_req){.op = STORE_COPY, .key = "b", .src_key = "a", .if_none_match = true};
     assert_int_equal(rig_run(rig, &copy), -EEXIST);
     store_req_fini(&copy);
     assert_int_equal(rig_put(rig, "d/", ""), 0);
@@ -313,8 +317,11 @@ static void test_one_of_many_creators_wins(void **state)
     int left = RACERS, won = 0;
 
     for (int i = 0; i < RACERS; i++) {
-        racers[i].req = (struct store_req){.op = STORE_PUT, .key = "only/one", .length = 1,
-                                           .if_none_match = true, .done = race_done,
+        racers[i].req = (struct store_req){.op = STORE_PUT,
+                                           .key = "only/one",
+                                           .length = 1,
+                                           .if_none_match = true,
+                                           .done = race_done,
                                            .body = {.fd = -1, .memory = "x"}};
         racers[i].loop = rig->loop;
         racers[i].left = &left;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* GET: ranges land where the sink says, with the checksums of whole blocks, and never mix versions. */
+/* GET: ranges land where the sink says, with the checksums of whole blocks, and never mix
+ * versions. */
 #include "tests/unit/file/rig.h"
 
 #include <fcntl.h>
@@ -38,8 +39,10 @@ static void get_range(struct rig *rig, uint64_t offset, uint64_t length, uint32_
     unsigned char *got = calloc(1, SIZE);
     size_t n;
 
-    req.sink = (struct store_sink){.fd = memfd_create("sink", MFD_CLOEXEC), .fd_offset = offset,
-                                   .object_size = SIZE, .block_crcs = crcs};
+    req.sink = (struct store_sink){.fd = memfd_create("sink", MFD_CLOEXEC),
+                                   .fd_offset = offset,
+                                   .object_size = SIZE,
+                                   .block_crcs = crcs};
     assert_int_equal(rig_run(rig, &req), 0);
     assert_int_equal(req.got, end > offset ? end - offset : 0);
     assert_int_equal(fd_pread_full(req.sink.fd, got, SIZE, 0, &n), 0);
@@ -147,8 +150,8 @@ static void test_progress_grows_and_comes_before_done(void **state)
     struct watched w = {.loop = rig->loop};
 
     big_object(rig, 32u << 20);
-    w.req = (struct store_req){.op = STORE_GET, .key = "k", .length = 32u << 20,
-                               .done = watch_done};
+    w.req =
+        (struct store_req){.op = STORE_GET, .key = "k", .length = 32u << 20, .done = watch_done};
     w.req.sink.fd = memfd_create("sink", MFD_CLOEXEC);
     w.req.sink.progress = watch_progress;
     store_submit(rig->store, &w.req);
@@ -174,8 +177,12 @@ static void test_cancel_and_deadline(void **state)
     assert_int_equal(w.req.error, -ECANCELED);
     assert_true(w.req.got < size);
     store_req_fini(&w.req);
-    w.req = (struct store_req){.op = STORE_GET, .key = "k", .length = size, .done = watch_done,
-                               .sink = w.req.sink, .deadline_ns = 1};
+    w.req = (struct store_req){.op = STORE_GET,
+                               .key = "k",
+                               .length = size,
+                               .done = watch_done,
+                               .sink = w.req.sink,
+                               .deadline_ns = 1};
     store_submit(rig->store, &w.req);
     assert_int_equal(loop_run(rig->loop), 0);
     assert_int_equal(w.req.error, -ETIMEDOUT);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Multipart uploads: any sizes in any order make the same object, and a failed one leaves no trace. */
+/* Multipart uploads: any sizes in any order make the same object, and a failed one leaves no
+ * trace. */
 #include "tests/unit/file/rig.h"
 
 #include <stdio.h>
@@ -32,8 +33,11 @@ static struct upload begin(struct rig *rig, const char *key)
 
 static int part(struct upload *u, unsigned number, const char *text)
 {
-    struct store_req req = {.op = STORE_MPU_PART, .key = u->key, .upload_id = u->id,
-                            .part_number = number, .length = strlen(text)};
+    struct store_req req = {.op = STORE_MPU_PART,
+                            .key = u->key,
+                            .upload_id = u->id,
+                            .part_number = number,
+                            .length = strlen(text)};
     int r;
 
     req.body.fd = -1;
@@ -49,9 +53,13 @@ static int part(struct upload *u, unsigned number, const char *text)
 
 static int complete(struct upload *u, size_t nparts, const char *if_match, bool if_none_match)
 {
-    struct store_req req = {.op = STORE_MPU_COMPLETE, .key = u->key, .upload_id = u->id,
-                            .part_etags = (const char *const *)&u->etags[1], .nparts = nparts,
-                            .if_match = if_match, .if_none_match = if_none_match};
+    struct store_req req = {.op = STORE_MPU_COMPLETE,
+                            .key = u->key,
+                            .upload_id = u->id,
+                            .part_etags = (const char *const *)&u->etags[1],
+                            .nparts = nparts,
+                            .if_match = if_match,
+                            .if_none_match = if_none_match};
     int r = rig_run(u->rig, &req);
 
     if (r == 0)
@@ -122,8 +130,8 @@ static void test_growing_parts(void **state)
 static void test_uneven_parts(void **state)
 {
     static const char *const texts[][4] = {
-        {"1", "22", "333", "4444"}, {"4444", "333", "22", "1"}, {"aaa", "b", "ccc", "dd"},
-        {"a", "bbbbbbbbbb", "c", "d"}, {"", "x", "", "y"}, {"xx", "", "yyyyyyy", "z"},
+        {"1", "22", "333", "4444"},    {"4444", "333", "22", "1"}, {"aaa", "b", "ccc", "dd"},
+        {"a", "bbbbbbbbbb", "c", "d"}, {"", "x", "", "y"},         {"xx", "", "yyyyyyy", "z"},
     };
     static const unsigned orders[][4] = {{1, 2, 3, 4}, {4, 3, 2, 1}, {2, 4, 1, 3}};
     struct rig *rig = *state;
@@ -220,8 +228,13 @@ static void test_parts_copied_from_objects(void **state)
 {
     struct rig *rig = *state;
     struct upload u = begin(rig, "k");
-    struct store_req req = {.op = STORE_MPU_PART_COPY, .key = "k", .upload_id = u.id,
-                            .part_number = 1, .src_key = "src", .offset = 2, .length = 4};
+    struct store_req req = {.op = STORE_MPU_PART_COPY,
+                            .key = "k",
+                            .upload_id = u.id,
+                            .part_number = 1,
+                            .src_key = "src",
+                            .offset = 2,
+                            .length = 4};
 
     assert_int_equal(rig_put(rig, "src", "0123456789"), 0);
     assert_int_equal(rig_run(rig, &req), 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Work runs elsewhere, comes home once, serial work in order, and freeing the pool forgets nothing. */
+/* Work runs elsewhere, comes home once, serial work in order, and freeing the pool forgets
+ * nothing. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -27,7 +28,8 @@ static struct home {
     struct mailbox *mailbox;
     struct pool *pool;
     struct work_serial serials[SERIALS];
-    unsigned running[SERIALS], ran[SERIALS], home[SERIALS]; /* the pool's lock orders the first two */
+    unsigned running[SERIALS], ran[SERIALS]; /* the pool's lock orders these */
+    unsigned home[SERIALS];
     unsigned total, expected;
     pthread_t main;
 } home;
