@@ -81,7 +81,7 @@ static int sink_flush(struct s3_request *rq)
 
 static int stale(struct s3_request *rq, const char *text)
 {
-    snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s", text);
+    s3_reply_text(rq, "%s", text);
     return -ESTALE;
 }
 

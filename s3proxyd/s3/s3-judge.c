@@ -209,13 +209,11 @@ static void request_broken(struct s3_request *rq, enum s3_broken how, int local_
         v.tries_max = CHECK_TRIES;
     if (local_error) {
         v.error = local_error;
-        snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s: %s", text,
-                 strerror(-local_error));
+        s3_reply_text(rq, "%s: %s", text, strerror(-local_error));
     } else if (rq->http.failure != HTTP_FAIL_NONE && rq->http.text[0] && how != S3_BROKEN_CANCELLED)
-        snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s: %s", text,
-                 log_esc(rq->http.text));
+        s3_reply_text(rq, "%s: %s", text, rq->http.text);
     else
-        snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s", text);
+        s3_reply_text(rq, "%s", text);
     request_verdict(rq, v);
 }
 
@@ -237,7 +235,7 @@ static void request_success(struct s3_request *rq)
             return;
         }
         if (rq->reply.is_error) {
-            s3_request_text(rq, "an error behind a success");
+            s3_reply_explain(rq, "an error behind a success");
             request_verdict(rq, s3_error_classify(200, rq->reply.error.code, s3_request_ctx(rq)));
             return;
         }
@@ -261,7 +259,7 @@ static void request_failure(struct s3_request *rq)
         code = rq->reply.error.code;
     else if (rq->http.method == HTTP_HEAD) /* MinIO's way to tell what no body can */
         code = http_header(&rq->http, "x-minio-error-code");
-    s3_request_text(rq, code);
+    s3_reply_explain(rq, code);
     v = s3_error_classify((unsigned)rq->http.status, code, s3_request_ctx(rq));
     if (rq->http.method == HTTP_HEAD && rq->http.status == 403 && clock_is_off(rq))
         v.retry = S3_RETRY_CLOCK;

@@ -45,8 +45,7 @@ static int list_reply(struct s3_request *rq)
     struct store_req *req = rq->req;
 
     if (rq->reply.next_token && req->list.token && !strcmp(rq->reply.next_token, req->list.token)) {
-        snprintf(req->error_text, sizeof(req->error_text),
-                 "the listing gives the same continuation token again and again");
+        s3_reply_text(rq, "the listing gives the same continuation token again and again");
         return -EIO;
     }
     if (s3_reply_meta(rq) < 0) /* the Date: racy-clean attributes need it */

@@ -80,7 +80,7 @@ static int probe_undecided(struct s3_request *rq)
     rq->op = rq->main_op;
     if (rq->pending.maybe_applied)
         return S3_STEP_AGAIN;
-    snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s", rq->pending_text);
+    s3_reply_text(rq, "%s", rq->pending_text);
     return rq->pending.error;
 }
 

@@ -3,31 +3,54 @@
 /* Reads what all replies have in common: the description of an object in headers, ETags, and the
  * one line that says what went wrong. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "proto/base/cleanup.h"
-#include "proto/base/log.h"
 #include "s3proxyd/aws/date.h"
 #include "s3proxyd/s3/s3-request.h"
 
 #define META_PREFIX "x-amz-meta-"
 
-void s3_request_text(struct s3_request *rq, const char *fallback)
+/* One line of valid UTF-8 without control bytes, whatever the server or libcurl wrote. */
+static void clean(char *s)
+{
+    size_t left = strlen(s);
+
+    while (left) {
+        size_t n = str_utf8_len(s, left);
+
+        if (!n || (unsigned char)*s < 0x20 || *s == 0x7f) {
+            *s = '?';
+            n = 1;
+        }
+        s += n;
+        left -= n;
+    }
+}
+
+void s3_reply_text(struct s3_request *rq, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(rq->req->error_text, sizeof(rq->req->error_text), fmt, ap);
+    va_end(ap);
+    clean(rq->req->error_text);
+}
+
+void s3_reply_explain(struct s3_request *rq, const char *code)
 {
     const struct xml_error *e = &rq->reply.error;
-    const char *code = e->code[0] ? e->code : fallback ? fallback : "";
     const char *id = e->request_id[0] ? e->request_id : http_header(&rq->http, "x-amz-request-id");
-    char *text = rq->req->error_text;
-    size_t size = sizeof(rq->req->error_text);
-    int n;
 
-    n = snprintf(text, size, "%d%s%.80s%s%.120s", rq->http.status, *code ? " " : "", log_esc(code),
-                 e->message[0] ? ": " : "", log_esc(e->message));
-    if (id && n > 0 && (size_t)n < size)
-        snprintf(text + n, size - (size_t)n, ", request id %.48s", log_esc(id));
+    if (e->code[0])
+        code = e->code;
+    s3_reply_text(rq, "%d%s%.80s%s%.100s%s%.48s", rq->http.status, code ? " " : "", code ?: "",
+                  e->message[0] ? ": " : "", e->message, id ? ", request id " : "", id ?: "");
 }
 
 static int set_string(char **field, const char *value)

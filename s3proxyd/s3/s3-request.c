@@ -37,7 +37,7 @@ void s3_request_end(struct s3_request *rq, int error)
     } else {
         c->errors++;
         if (!rq->req->error_text[0])
-            snprintf(rq->req->error_text, sizeof(rq->req->error_text), "%s", strerror(-error));
+            s3_reply_text(rq, "%s", strerror(-error));
     }
     net_thread_release(rq->thread);
     mailbox_post(net_home(rq->store->net), &rq->req->mail);
@@ -99,7 +99,7 @@ static void request_send(struct s3_request *rq)
         r = http_start(net_thread_http(rq->thread), x);
     }
     if (r < 0) {
-        snprintf(rq->req->error_text, sizeof(rq->req->error_text), "cannot make the request");
+        s3_reply_text(rq, "cannot make the request");
         s3_request_end(rq, r);
         return;
     }
@@ -111,7 +111,7 @@ static void request_send(struct s3_request *rq)
 static void payload_ready(struct s3_request *rq, int error)
 {
     if (error < 0) {
-        snprintf(rq->req->error_text, sizeof(rq->req->error_text), "cannot read the data to send");
+        s3_reply_text(rq, "cannot read the data to send");
         s3_request_end(rq, rq->req->cancelled ? -ECANCELED : error);
         return;
     }

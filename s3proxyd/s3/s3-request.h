@@ -111,8 +111,6 @@ void s3_request_cancel(struct s3_request *rq, void (*home)(struct mail *mail));
 
 /* Transfer thread, for the operations. */
 unsigned s3_request_ctx(const struct s3_request *rq);
-/* Puts "STATUS Code: message, request id" of the last exchange into error_text. */
-void s3_request_text(struct s3_request *rq, const char *fallback);
 /* The last exchange brought an answer, if not the wanted one, and nobody lost patience. */
 bool s3_request_answered(const struct s3_request *rq);
 void s3_request_attempt(struct s3_request *rq); /* sends the current operation, now */
@@ -131,6 +129,11 @@ void s3_payload_fini(struct s3_request *rq);
 void s3_probe_start(struct s3_request *rq, const struct s3_verdict *v);
 
 /* s3-reply.c */
+/* error_text, in one clean line; or "STATUS Code: message, request id" of the last exchange, code
+ * if its document has none. */
+void s3_reply_text(struct s3_request *rq, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void s3_reply_explain(struct s3_request *rq, const char *code);
 int s3_reply_meta(struct s3_request *rq);            /* headers → req->meta; 0 | -ENOMEM */
 bool s3_reply_etag_eq(const char *a, const char *b); /* W/ and quotes do not count */
 bool s3_reply_etag_md5(const char *etag, uint8_t out[DIGEST_MD5_BYTES], unsigned *ret_parts);
