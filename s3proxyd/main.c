@@ -72,13 +72,23 @@ static void usage(FILE *out)
           out);
 }
 
-enum { OPT_CONFIG = 256, OPT_SOCKET, OPT_CACHE_DIR, OPT_STATE_DIR, OPT_CACHE_SIZE, OPT_IDLE, OPT_CHECK, OPT_TABLE };
+enum {
+    OPT_CONFIG = 256,
+    OPT_SOCKET,
+    OPT_CACHE_DIR,
+    OPT_STATE_DIR,
+    OPT_CACHE_SIZE,
+    OPT_IDLE,
+    OPT_CHECK,
+    OPT_TABLE
+};
 
 static int parse_number(int c, const char *arg, struct options *o)
 {
     int r = c == OPT_IDLE ? str_to_u64(arg, 10, &o->idle_exit) : str_to_size(arg, &o->cache_size);
     if (r < 0) {
-        fprintf(stderr, "s3proxyd: not a %s: %s\n", c == OPT_IDLE ? "number of seconds" : "size", arg);
+        const char *what = c == OPT_IDLE ? "number of seconds" : "size";
+        fprintf(stderr, "s3proxyd: not a %s: %s\n", what, arg);
         return 1;
     }
     if (c == OPT_IDLE)
@@ -303,7 +313,7 @@ static int start_serving(struct daemon *d)
     return 0;
 }
 
-static void shut_down(struct daemon *d)
+static void shut_down(struct daemon *d, int code)
 {
     if (d->server)
         server_free(d->server);
@@ -335,6 +345,7 @@ static void shut_down(struct daemon *d)
         conf_free(d->conf);
     } else {
         db_free(d->db);
+        _exit(code); /* threads still work: nothing they may use is taken apart under them */
     }
 }
 
@@ -378,6 +389,7 @@ int main(int argc, char **argv)
                  d.conf->socket_path, d.conf->nvolumes);
         r = loop_run(d.loop);
     }
-    shut_down(&d);
-    return r < 0 ? 2 : 0;
+    code = r < 0 ? 2 : 0;
+    shut_down(&d, code);
+    return code;
 }

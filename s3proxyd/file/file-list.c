@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,14 +15,12 @@
 #include "proto/base/clock.h"
 #include "proto/base/str.h"
 #include "s3proxyd/file/file-io.h"
+#include "s3proxyd/file/file-names.h"
 #include "s3proxyd/file/file-path.h"
 
 #define PAGE_KEYS 1000u
-
-struct names { /* "name", or "name/" for a directory */
-    char **at;
-    size_t n, cap;
-};
+#define KEEP_PAGE_KEYS 100u    /* smaller pages are questions, not listings */
+#define KEEP_NAMES_MAX 200000u /* names kept for the next page: some 10 MB */
 
 struct walk {
     struct file_job *job;
@@ -33,130 +30,10 @@ struct walk {
     bool more; /* there was one too many: the page is full */
 };
 
-static void names_fini(struct names *names)
-{
-    for (size_t i = 0; i < names->n; i++)
-        free(names->at[i]);
-    free(names->at);
-}
-
-static int names_add(struct names *names, const char *name)
-{
-    char *s = strdup(name);
-
-    if (s && names->n == names->cap) {
-        size_t cap = names->cap ? names->cap * 2 : 64;
-        char **at = realloc(names->at, cap * sizeof(*at));
-
-        if (!at) {
-            free(s);
-            return -ENOMEM;
-        }
-        names->at = at;
-        names->cap = cap;
-    }
-    if (!s)
-        return -ENOMEM;
-    names->at[names->n++] = s;
-    return 0;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void closedirp(DIR **d)
 {
     if (*d)
         closedir(*d);
-}
-
-/* 0: hidden, 1: a file, 2: a directory. */
-static int kind_of(DIR *d, const struct dirent *e)
-{
-    struct stat st;
-
-    if (e->d_type == DT_REG)
-        return 1;
-    if (e->d_type == DT_DIR)
-        return 2;
-    if (e->d_type != DT_UNKNOWN || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return 0;
-    return S_ISREG(st.st_mode) ? 1 : S_ISDIR(st.st_mode) ? 2 : 0;
-}
-
-static bool dots(const char *name)
-{
-    return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-}
-
-/* The next entry that can be shown, or NULL: the end, or *ret_error. */
-static const struct dirent *next_entry(struct file_job *job, DIR *d, bool at_root, size_t dir_len,
-                                       bool *ret_is_dir, int *ret_error)
-{
-    const struct dirent *e;
-
-    while (errno = 0, e = readdir(d)) {
-        size_t len = strlen(e->d_name);
-        int kind;
-
-        if (dots(e->d_name) || (at_root && strcmp(e->d_name, FILE_PRIVATE_DIR) == 0))
-            continue;
-        kind = kind_of(d, e);
-        if (kind != 0 && file_path_name_ok(e->d_name, len, at_root) &&
-            dir_len + len + (kind == 2) <= PROTO_KEY_MAX_BYTES) {
-            *ret_is_dir = kind == 2;
-            return e;
-        }
-        job->fs->hidden++;
-    }
-    *ret_error = -errno;
-    return NULL;
-}
-
-static int open_dir(struct file_job *job, const char *dir, DIR **ret_dir)
-{
-    int fd = file_path_open(job->fs, dir, O_RDONLY | O_DIRECTORY);
-
-    if (fd < 0)
-        return fd;
-    *ret_dir = fdopendir(fd);
-    if (*ret_dir)
-        return 0;
-    close(fd);
-    return -ENOMEM;
-}
-
-/* Is this name (a directory's with its '/') to be shown on or after this page, or something
- * below it? */
-static bool beyond(const struct walk *w, const char *full)
-{
-    return strcmp(full, w->after) > 0 ||
-           (w->recursive && full[strlen(full) - 1] == '/' && str_starts(w->after, full));
-}
-
-static int read_names(struct walk *w, const char *dir, const char *name_prefix,
-                      struct names *ret_names)
-{
-    _cleanup_(closedirp) DIR *d = NULL;
-    char full[PROTO_KEY_MAX_BYTES + 1];
-    const struct dirent *e;
-    bool is_dir;
-    int error = 0, r = open_dir(w->job, dir, &d);
-
-    while (r == 0 && (e = next_entry(w->job, d, !dir[0], strlen(dir), &is_dir, &error))) {
-        (void)snprintf(full, sizeof(full), "%s%s%s", dir, e->d_name, is_dir ? "/" : "");
-        if (str_starts(e->d_name, name_prefix) && beyond(w, full))
-            r = names_add(ret_names, full + strlen(dir));
-        if (r == 0)
-            r = file_job_check(w->job);
-    }
-    if (r == 0)
-        r = error;
-    if (r == 0 && ret_names->n > 1)
-        qsort(ret_names->at, ret_names->n, sizeof(ret_names->at[0]), by_bytes);
-    return r;
 }
 
 /* st NULL: a common prefix. */
@@ -192,13 +69,13 @@ static int has_keys(struct file_job *job, const char *dir)
     _cleanup_(closedirp) DIR *d = NULL;
     const struct dirent *e;
     bool is_dir;
-    int error = 0, r = open_dir(job, dir, &d);
+    int error = 0, r = file_names_open(job, dir, &d);
 
     if (r < 0)
         return file_path_absent(r) ? 0 : r;
     if (!file_attr_is_implicit(job->fs, dirfd(d), dir))
         return 1;
-    while (r == 0 && (e = next_entry(job, d, false, strlen(dir), &is_dir, &error))) {
+    while (r == 0 && (e = file_names_next(job, d, dir, &is_dir, &error))) {
         _cleanup_(freep) char *below = NULL;
 
         if (!is_dir)
@@ -238,35 +115,74 @@ static int emit_file(struct walk *w, int dir, const char *name, const char *full
     return S_ISREG(st.st_mode) ? emit(w, full, &st) : 0;
 }
 
+static int walk_dir(struct walk *w, const char *dir, const char *name_prefix);
+
+/* `*fd` is the directory, opened when the first file needs it: it is closed before a walk goes
+ * down, so that there is not one open for every level. */
+static int walk_name(struct walk *w, const char *dir, const char *name, const char *full, int *fd)
+{
+    int r;
+
+    if (name[strlen(name) - 1] != '/') {
+        if (*fd < 0)
+            *fd = file_path_open(w->job->fs, dir, O_RDONLY | O_DIRECTORY);
+        return *fd < 0 ? *fd : emit_file(w, *fd, name, full);
+    }
+    if (!w->recursive)
+        return emit_prefix(w, full);
+    closep(fd);
+    *fd = -1;
+    r = emit_marker(w, full);
+    return r == 0 && !w->more ? walk_dir(w, full, "") : r;
+}
+
+/* Walks over names in order. *ret_stopped: the first that did not fit. */
+static int walk_names(struct walk *w, const char *dir, const struct file_names *names,
+                      size_t *ret_stopped)
+{
+    _cleanup_(closep) int fd = -1;
+    int r = 0;
+
+    for (size_t i = 0; i < names->n && r == 0 && !w->more; i++) {
+        _cleanup_(freep) char *full = str_dup_printf("%s%s", dir, names->at[i]);
+
+        r = full ? walk_name(w, dir, names->at[i], full, &fd) : -ENOMEM;
+        *ret_stopped = i;
+    }
+    return r;
+}
+
 static int walk_dir(struct walk *w, const char *dir, const char *name_prefix)
 {
-    _cleanup_(names_fini) struct names names = {0};
-    _cleanup_(closep) int fd = -1;
-    int r = read_names(w, dir, name_prefix, &names);
+    struct store_req *req = w->job->req;
+    bool keep = !w->recursive && w->max >= KEEP_PAGE_KEYS;
+    struct file_names_want want = {dir, name_prefix, w->after, w->recursive, 0};
+    _cleanup_(freep) char *last = NULL; /* where the names read so far end */
+    bool cut = true;
+    int r = 0;
 
-    if (file_path_absent(r))
-        return 0; /* never was, or went away meanwhile */
-    for (size_t i = 0; i < names.n && r == 0 && !w->more; i++) {
-        const char *name = names.at[i];
-        _cleanup_(freep) char *full = str_dup_printf("%s%s", dir, name);
+    while (cut && r == 0 && !w->more) {
+        _cleanup_(file_names_fini) struct file_names names = FILE_NAMES_NULL;
+        size_t stopped = 0;
 
-        if (!full)
-            return -ENOMEM;
-        if (full[strlen(full) - 1] != '/') {
-            if (fd < 0 && (fd = file_path_open(w->job->fs, dir, O_RDONLY | O_DIRECTORY)) < 0)
-                return file_path_absent(fd) ? 0 : fd;
-            r = emit_file(w, fd, name, full);
-            continue;
+        want.max = keep ? KEEP_NAMES_MAX : w->max - req->nentries + 1;
+        if (last || !keep || !file_names_resume(w->job, &want, &names))
+            r = file_names_read(w->job, &want, &names);
+        if (file_path_absent(r))
+            return 0; /* never was, or went away meanwhile */
+        if (r == 0)
+            r = walk_names(w, dir, &names, &stopped);
+        cut = names.cut;
+        if (r == 0 && w->more && keep)
+            file_names_keep(w->job->fs, &want, &names, stopped,
+                            req->entries[req->nentries - 1].key);
+        else if (r == 0 && cut) {
+            free(last);
+            last = str_dup_printf("%s%s", dir, names.at[names.n - 1]);
+            r = last ? 0 : -ENOMEM;
+            want.after = last;
+            want.descend = false; /* done with that one as a whole */
         }
-        if (!w->recursive) {
-            r = emit_prefix(w, full);
-            continue;
-        }
-        closep(&fd); /* not one descriptor for every level */
-        fd = -1;
-        r = emit_marker(w, full);
-        if (r == 0 && !w->more)
-            r = walk_dir(w, full, "");
     }
     return r;
 }

@@ -15,6 +15,8 @@
 
 #define FILE_PRIVATE_DIR ".hafiz"
 
+struct file_names_rest;
+
 struct file_store {
     struct store store;
     struct pool *pool;
@@ -25,7 +27,8 @@ struct file_store {
     _Atomic bool swept;       /* leftovers of crashes were looked for */
     _Atomic uint64_t hidden;  /* names no key can carry, links and specials met in listings */
     _Atomic uint64_t last_mtime_ns;
-    struct store_stats stats; /* main loop only */
+    struct file_names_rest *_Atomic rest; /* of a listing between two pages, see file-names.h */
+    struct store_stats stats;             /* main loop only */
 };
 
 /* One request on its way; hangs on req->impl. */

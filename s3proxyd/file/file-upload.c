@@ -29,8 +29,9 @@
 
 #define ID_CHARS 32u
 #define INFO_KEY "key"
-#define DATA_MAX_BYTES (1ULL << 40) /* slots beyond go to blobs: file systems bound a file's size \
-                                     */
+#define DATA_MAX_BYTES                                                         \
+    (1ULL << 40) /* slots beyond go to blobs: file systems bound a file's size \
+                  */
 
 static bool id_ok(const char *id)
 {

@@ -17,6 +17,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "s3proxyd/file/file-io.h"
+#include "s3proxyd/file/file-names.h"
 #include "s3proxyd/file/file-path.h"
 #include "s3proxyd/file/file-sweep.h"
 #include "s3proxyd/file/file-upload.h"
@@ -174,6 +175,7 @@ static void file_free(struct store *store)
     if (fs->hidden > 0)
         log_info("file", "%s: %llu names in listings were not shown: links, specials, no UTF-8",
                  log_esc(fs->directory), (unsigned long long)fs->hidden);
+    file_names_forget(fs);
     closep(&fs->root);
     free(fs->directory);
     free(fs);

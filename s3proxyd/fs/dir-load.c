@@ -257,7 +257,10 @@ static void rows_done(struct db_read *read)
 static void load_rows(struct dir_load *l)
 {
     l->phase = LOAD_ROWS;
-    l->read = (struct db_read){.kind = DB_READ_CHILDREN, .ino = l->dir->ino, .bucket = l->dir->tree->bucket_no, .done = rows_done};
+    l->read = (struct db_read){.kind = DB_READ_CHILDREN,
+                               .ino = l->dir->ino,
+                               .bucket = l->dir->tree->bucket_no,
+                               .done = rows_done};
     db_read_start(l->dir->tree->fs->db, &l->read);
 }
 

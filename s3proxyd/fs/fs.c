@@ -133,7 +133,7 @@ bool fs_quiet(const struct fs *fs)
         if (i->commit || (i->dir && i->dir->load))
             return false;
     }
-    return fs->ops == 0;
+    return fs->ops == 0 && cache_idle(fs->cache);
 }
 
 /* Everything of the table, leaves first. Rows stay: mounts survive us. */

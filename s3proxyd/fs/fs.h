@@ -250,7 +250,8 @@ void inode_set_version(struct inode *inode, const char *etag, uint64_t size, int
 /* Opens the cache's object of the current version if not yet done. 0 | -errno */
 int inode_obj(struct inode *inode, struct cache_obj **ret_obj);
 void inode_drop_obj(struct inode *inode);
-/* Its version is no more (overwritten or removed here): the cache need not keep it. Call before the change. */
+/* Its version is no more (overwritten or removed here): the cache need not keep it. Call it before the
+ * change. */
 void inode_forget_cached(struct inode *inode);
 /* What the store said about a name at `asked` (change stamp and time of the request's start).
  * Makes, updates or replaces the child. *ret_child is referenced. */
@@ -277,6 +278,8 @@ bool session_holds(const struct session *s, const struct inode *inode);
 struct session *session_find_instance(struct fs *fs, const uint8_t *instance);
 struct session *session_find_token(struct fs *fs, const uint8_t *token);
 int session_ring_new(struct session *s); /* the shared write ring */
+
+/* ---- handle.c */
 int handle_new(struct session *s, uint64_t fh, struct inode *inode, unsigned flags,
                struct handle **ret_handle);
 struct handle *handle_find(struct session *s, uint64_t fh);

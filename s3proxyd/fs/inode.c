@@ -32,7 +32,8 @@ static bool name_eq(const struct table_node *node, const void *key)
 {
     const struct inode *i = container_of(node, struct inode, by_name);
     const struct name_key *k = key;
-    return i->parent == k->parent && strlen(i->name) == k->len && memcmp(i->name, k->name, k->len) == 0;
+    return i->parent == k->parent && strlen(i->name) == k->len &&
+           memcmp(i->name, k->name, k->len) == 0;
 }
 
 struct inode *inode_find(struct fs *fs, uint64_t ino)
@@ -159,7 +160,8 @@ bool inode_fresh(const struct inode *inode, uint64_t ttl_ms)
 
 void inode_attr(const struct inode *inode, const struct session *s, struct msg_attr *ret)
 {
-    uint32_t perm = inode->set & DB_SET_MODE ? inode->mode : inode->is_dir ? s->dir_mode : s->file_mode;
+    uint32_t usual = inode->is_dir ? s->dir_mode : s->file_mode;
+    uint32_t perm = inode->set & DB_SET_MODE ? inode->mode : usual;
     uint64_t size = inode->is_dir ? 4096 : inode_size(inode);
     int64_t mtime = inode->set & DB_SET_MTIME ? inode->mtime_ns : inode->store_mtime_ns;
     *ret = (struct msg_attr){

@@ -12,7 +12,6 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
-#include "s3proxyd/fs/commit.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; older kernels refuse it */
@@ -21,11 +20,6 @@
 static bool held_eq(const struct table_node *node, const void *key)
 {
     return container_of(node, struct held, node)->inode->ino == *(const uint64_t *)key;
-}
-
-static bool handle_eq(const struct table_node *node, const void *key)
-{
-    return container_of(node, struct handle, node)->fh == *(const uint64_t *)key;
 }
 
 static struct held *held_find(const struct session *s, uint64_t ino)
@@ -136,7 +130,8 @@ void session_forget(struct session *s, uint64_t ino, uint64_t count)
     struct inode *inode = h->inode;
     table_del(&s->held, &h->node);
     free(h);
-    if (--inode->sessions == 0 && !s->fs->closing && inode->row_saved && !inode->set && inode->parent && !inode->created) {
+    bool forgettable = inode->row_saved && !inode->set && inode->parent && !inode->created;
+    if (--inode->sessions == 0 && !s->fs->closing && forgettable) {
         db_del_inode(s->fs->db, inode->ino);
         inode->row_saved = false;
     }
@@ -173,9 +168,10 @@ struct session *session_find_token(struct fs *fs, const uint8_t *token)
 
 int session_ring_new(struct session *s)
 {
-    _cleanup_(closep) int fd = memfd_create("hafiz-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    _cleanup_(closep) int fd = memfd_create("hafiz-ring", flags | MFD_NOEXEC_SEAL);
     if (fd < 0 && errno == EINVAL)
-        fd = memfd_create("hafiz-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        fd = memfd_create("hafiz-ring", flags);
     if (fd < 0 || ftruncate(fd, PROTO_RING_BYTES) < 0)
         return -errno;
     void *map = mmap(NULL, PROTO_RING_BYTES, PROT_READ, MAP_SHARED, fd, 0);
@@ -188,51 +184,4 @@ int session_ring_new(struct session *s)
     s->ring = map;
     s->ring_fd = take_fd(&fd);
     return 0;
-}
-
-int handle_new(struct session *s, uint64_t fh, struct inode *inode, unsigned flags,
-               struct handle **ret_handle)
-{
-    if (handle_find(s, fh) || fh == 0)
-        return -EPROTO;
-    struct handle *h = calloc(1, sizeof(*h));
-    if (!h)
-        return -ENOMEM;
-    h->fh = fh;
-    h->session = s;
-    if (table_add(&s->handles, &h->node, table_hash_u64(fh)) < 0) {
-        free(h);
-        return -ENOMEM;
-    }
-    h->inode = inode_ref(inode);
-    h->writes = (flags & O_ACCMODE) != O_RDONLY;
-    h->append = flags & O_APPEND;
-    inode->handles++;
-    inode->writers += h->writes;
-    *ret_handle = h;
-    return 0;
-}
-
-struct handle *handle_find(struct session *s, uint64_t fh)
-{
-    struct table_node *n = table_find(&s->handles, table_hash_u64(fh), handle_eq, &fh);
-    struct handle *h = n ? container_of(n, struct handle, node) : NULL;
-    return h && !h->released ? h : NULL;
-}
-
-void handle_release(struct handle *h)
-{
-    h->released = true;
-    if (h->busy)
-        return; /* the last operation comes back here */
-    struct inode *inode = h->inode;
-    table_del(&h->session->handles, &h->node);
-    inode->handles--;
-    inode->writers -= h->writes;
-    if (h->obj)
-        cache_obj_unref(h->obj);
-    if (h->writes || inode->gone)
-        commit_settle(inode);
-    inode_unref(inode);
-    free(h);
 }

@@ -23,6 +23,25 @@ static int open_find(struct op *op)
     return op->inode->gone && !op->inode->handles ? -ESTALE : 0;
 }
 
+/* What the last close left to be saved is waited for, so that who opens after a close sees an object; not
+ * when saving has failed already: the data is here all the same. */
+static void settled(struct commit_wait *wait, int error)
+{
+    (void)error; /* reported by status, fsync and close */
+    op_wake(container_of(wait, struct op, commit_wait), 0);
+}
+
+static int open_wait(struct op *op)
+{
+    struct inode *inode = op->inode;
+    if (!inode->commit || inode->handles || inode->commit_error)
+        return 0;
+    op->commit_wait = (struct commit_wait){.done = settled};
+    list_init(&op->commit_wait.link);
+    int r = commit_start(inode, &op->commit_wait);
+    return r == -EINPROGRESS ? r : 0;
+}
+
 static int open_ask(struct op *op)
 {
     return op_freshen(op, op->inode, op->session->cto);
@@ -102,8 +121,9 @@ static int open_reply_or_undo(struct op *op)
 }
 
 const struct op_step open_steps[] = {
-    {"find", open_find},     {"ask", open_ask},           {"version", open_same_version},
-    {"handle", open_handle}, {"reply", open_reply_or_undo}, {NULL, NULL},
+    {"find", open_find},            {"wait", open_wait},     {"ask", open_ask},
+    {"version", open_same_version}, {"handle", open_handle}, {"reply", open_reply_or_undo},
+    {NULL, NULL},
 };
 
 /* ---- CREATE */

@@ -240,8 +240,9 @@ static void fresh_woke(struct probe *p)
 
 int op_freshen(struct op *op, struct inode *inode, bool ask_always)
 {
+    bool may_trust = !ask_always || inode->spool || inode->created;
     if (inode == op->session->root || inode->gone ||
-        ((!ask_always || inode->spool || inode->created) && inode_fresh(inode, op->session->attr_ttl_ms)))
+        (may_trust && inode_fresh(inode, op->session->attr_ttl_ms)))
         return 0;
     must(inode == op->inode);
     op->probe.done = fresh_woke;

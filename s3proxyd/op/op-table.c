@@ -5,7 +5,7 @@
 #include "s3proxyd/op/ops.h"
 
 #define UNPACK_(NAME, name, id, phase, replay, payload)                                            \
-    __attribute__((unused)) static int unpack_##name(struct op *op, const struct msg_head *head)                           \
+    __attribute__((unused)) static int unpack_##name(struct op *op, const struct msg_head *head)   \
     {                                                                                              \
         return msg_unpack_##name##_req(head->fields, head->fields_len, &op->req.name);             \
     }

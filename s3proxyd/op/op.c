@@ -187,7 +187,8 @@ int op_reply_end(struct op *op, struct str *head, const void *payload, size_t pa
     if (chan) {
         int r = chan_send(chan, head, payload, payload_len, fds, nfds);
         if (r < 0 && r != -EPIPE) {
-            log_error("op", "%s: reply not sent: %s", msg_info(op->type->method)->name, strerror(-r));
+            const char *name = msg_info(op->type->method)->name;
+            log_error("op", "%s: reply not sent: %s", name, strerror(-r));
             chan_shutdown(chan); /* the client would wait for ever */
         }
     }
