@@ -190,6 +190,7 @@ static int refresh_apply(struct op *op)
     if (!s || !may_see(op, s->peer_uid))
         return -ENOENT;
     struct inode *i = s->root;
+    op->fs->change++;
     const char *p = m->path.s, *end = p + m->path.len;
     while (p < end && i) {
         const char *slash = memchr(p, '/', (size_t)(end - p));
@@ -197,6 +198,9 @@ static int refresh_apply(struct op *op)
         if (len) {
             dir_expire(i); /* the name itself may have appeared meanwhile */
             memset(i->dir->absent, 0, sizeof(i->dir->absent));
+            _cleanup_(freep) char *name = strndup(p, len);
+            if (name) /* the kernel may remember that it was absent, which no known inode shows */
+                push_entry(i, name, NULL);
             i = inode_child(i, p, len);
         }
         p += len + (slash != NULL);
@@ -204,7 +208,6 @@ static int refresh_apply(struct op *op)
             i = NULL;
     }
     uint64_t n = i ? forget_below(i) : 0;
-    op->fs->change++;
     push_all(s);
     return OP_REPLY(op, refresh, .forgotten = n);
 }
