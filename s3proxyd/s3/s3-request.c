@@ -126,8 +126,8 @@ void s3_request_attempt(struct s3_request *rq)
     xml_reply_fini(&rq->reply);
     rq->reply = XML_REPLY_NULL;
     rq->broken = S3_BROKEN_COUNT;
-    if (rq->req->cancelled) {
-        s3_request_end(rq, -ECANCELED);
+    if (rq->req->cancelled || rq->late) {
+        s3_request_end(rq, rq->late ? -ETIMEDOUT : -ECANCELED);
         return;
     }
     rq->op->build(rq);
