@@ -101,8 +101,7 @@ static struct msg_attach_req request(const struct attach *a)
     return m;
 }
 
-/* What the user should know although all is well, at the start on the terminal, later in the log.
- */
+/* What the user should know although all is well: first on the terminal, later in the log. */
 static void note(const struct attach *a, const char *text)
 {
     if (a->decided)
