@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/must.h"
@@ -27,9 +28,30 @@ static void submit(struct copy *c, struct store_req req)
     store_submit(c->store, &c->req);
 }
 
+static void whole_done(struct store_req *req);
+
+/* versitygw and others that keep objects as files refuse to copy a directory's marker: it is empty, so
+ * writing a new one is the same. */
+static bool marker_instead(struct copy *c, const struct store_req *req)
+{
+    size_t len = strlen(c->dst);
+    if (req->op != STORE_COPY || c->size > 0 || len == 0 || c->dst[len - 1] != '/' ||
+        (req->error != -EISDIR && req->error != -ENOTDIR && req->error != -EINVAL &&
+         req->error != -EOPNOTSUPP && req->error != -EIO))
+        return false;
+    submit(c, (struct store_req){.op = STORE_PUT,
+                                 .key = c->dst,
+                                 .if_none_match = c->if_absent,
+                                 .body = {.fd = -1, .memory = ""},
+                                 .done = whole_done});
+    return true;
+}
+
 static void whole_done(struct store_req *req)
 {
     struct copy *c = container_of(req, struct copy, req);
+    if (req->error < 0 && marker_instead(c, req))
+        return;
     note_error(c, req);
     if (c->error == 0) {
         c->etag = take(req->meta.etag);

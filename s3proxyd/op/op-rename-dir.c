@@ -165,7 +165,8 @@ static void delete_batch(struct op *op)
     struct op_rename *rn = op->priv;
     size_t n = 0, limit = rn->error < 0 ? rn->next : rn->nkeys;
     for (; rn->deleted < limit && n < DELETE_BATCH; rn->deleted++) {
-        const struct rename_key *k = &rn->keys[rn->deleted];
+        /* Last first: stores that keep objects as files want a directory empty before its marker goes. */
+        const struct rename_key *k = &rn->keys[limit - 1 - rn->deleted];
         if (rn->error == 0)
             rn->batch[n++] = k->src;
         else if (k->new_etag)
