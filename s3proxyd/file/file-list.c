@@ -19,6 +19,7 @@
 #include "s3proxyd/file/file-path.h"
 
 #define PAGE_KEYS 1000u
+#define READ_NAMES_MIN 64u     /* some names turn out to show nothing */
 #define KEEP_PAGE_KEYS 100u    /* smaller pages are questions, not listings */
 #define KEEP_NAMES_MAX 200000u /* names kept for the next page: some 10 MB */
 
@@ -165,7 +166,7 @@ static int walk_dir(struct walk *w, const char *dir, const char *name_prefix)
         _cleanup_(file_names_fini) struct file_names names = FILE_NAMES_NULL;
         size_t stopped = 0;
 
-        want.max = keep ? KEEP_NAMES_MAX : w->max - req->nentries + 1;
+        want.max = keep ? KEEP_NAMES_MAX : MAX(w->max - req->nentries + 1, (size_t)READ_NAMES_MIN);
         if (last || !keep || !file_names_resume(w->job, &want, &names))
             r = file_names_read(w->job, &want, &names);
         if (file_path_absent(r))

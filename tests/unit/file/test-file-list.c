@@ -162,10 +162,52 @@ static void test_many_keys_in_default_pages(void **state)
     assert_int_equal(req.nentries, 1000);
     assert_non_null(req.next_token);
     store_req_fini(&req);
-    got = rig_list(rig, "m/", false, 0);
-    assert_string_equal(got, all.s);
-    free(got);
+    for (unsigned page = 3; page < 1000; page += 300) {
+        for (int recursive = 0; recursive < 2; recursive++) {
+            got = rig_list(rig, "m/", recursive, page);
+            assert_string_equal(got, all.s);
+            free(got);
+        }
+    }
     str_fini(&all);
+}
+
+static size_t page_of(struct rig *rig, const char *token, char *first, char **ret_token)
+{
+    struct store_req req = {
+        .op = STORE_LIST, .key = "m/", .list.max_keys = 200, .list.token = token};
+    size_t n;
+
+    assert_int_equal(rig_run(rig, &req), 0);
+    n = req.nentries;
+    (void)snprintf(first, 64, "%s", n ? req.entries[0].key : "");
+    *ret_token = req.next_token ? strdup(req.next_token) : NULL;
+    store_req_fini(&req);
+    return n;
+}
+
+static void test_changes_between_pages_are_seen(void **state)
+{
+    struct rig *rig = *state;
+    char name[64], first[64], *one, *two, *three;
+
+    for (int i = 0; i < 500; i++) {
+        (void)snprintf(name, sizeof(name), "m/%05d", i);
+        assert_int_equal(rig_put(rig, name, ""), 0);
+    }
+    assert_int_equal(page_of(rig, NULL, first, &one), 200);
+    assert_int_equal(rig_put(rig, "m/00199-new", ""), 0);
+    assert_int_equal(rig_delete(rig, "m/00300"), 0);
+    assert_int_equal(page_of(rig, one, first, &two), 200);
+    assert_string_equal(first, "m/00199-new");
+    assert_int_equal(page_of(rig, two, first, &three), 100);
+    assert_string_equal(first, "m/00400");
+    assert_null(three);
+    assert_int_equal(page_of(rig, one, first, &three), 200); /* a page may be asked for again */
+    assert_string_equal(three, two);
+    free(one);
+    free(two);
+    free(three);
 }
 
 int main(void)
@@ -182,6 +224,8 @@ int main(void)
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(test_entries_carry_what_head_says, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_many_keys_in_default_pages, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(test_changes_between_pages_are_seen, rig_setup,
+                                        rig_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
