@@ -63,7 +63,7 @@ static struct span trim(const char *s, const char *end)
 static int parse_line(struct span text, struct line *ret, const char **ret_why)
 {
     const char *end = text.s + text.len;
-    const char *first = memchr(text.s, ':', text.len), *last = memrchr(text.s, ':', text.len);
+    const char *first = memchr(text.s, ':', text.len), *last = end;
 
     if (memchr(text.s, ' ', text.len) || memchr(text.s, '\t', text.len))
         return refuse("the password file has a line with blanks", -EINVAL, ret_why);
@@ -71,6 +71,8 @@ static int parse_line(struct span text, struct line *ret, const char **ret_why)
         return refuse("the password file has a line that begins with a bracket", -EINVAL, ret_why);
     if (!first)
         return refuse("the password file has a line without a colon", -EINVAL, ret_why);
+    while (*--last != ':')
+        ;
     *ret = (struct line){{text.s, 0}, {text.s, (size_t)(first - text.s)}, {NULL, 0}};
     if (first != last) {
         ret->bucket = ret->access_key;
