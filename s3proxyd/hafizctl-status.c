@@ -76,7 +76,13 @@ static int add_head(json_object *doc, struct str *out)
     say_count(out, &r, pools, "disk_threads");
     say(out, &r, " for disk work\n  inodes    ");
     say_count(out, &r, doc, "inodes");
-    say(out, &r, " known\n");
+    say(out, &r, " known");
+    if (ctl_u64_or_0(doc, "hidden_keys")) {
+        say(out, &r, "; ");
+        say_count(out, &r, doc, "hidden_keys");
+        say(out, &r, " keys cannot be shown as paths");
+    }
+    say(out, &r, "\n");
     return r;
 }
 

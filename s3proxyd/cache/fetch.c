@@ -82,6 +82,17 @@ static void get_progress(struct store_req *req, uint64_t got)
         fill_arrived(obj, (struct obj_span){before, f->set});
 }
 
+/* The version changed while it was read: what came may be of either. */
+static void hide_blocks(struct fetch *f)
+{
+    struct cache_obj *obj = f->obj;
+
+    for (uint64_t b = f->first; b < f->set; b++)
+        side_clear(&obj->side, b / 64, 1ULL << (b % 64));
+    space_punch(obj, f->first, f->set);
+    space_release(obj->cache, obj->entry, charge_of(obj, f->first, f->set));
+}
+
 static void get_done(struct store_req *req)
 {
     struct fetch *f = container_of(req, struct fetch, req);
@@ -97,6 +108,8 @@ static void get_done(struct store_req *req)
         space_punch(obj, f->set, f->end);
         space_release(obj->cache, obj->entry, charge);
     }
+    if (error == -ESTALE && f->set > f->first)
+        hide_blocks(f);
     if (error == -ECANCELED && obj->store && obj->store != req->store)
         error = 0; /* that store went away; who still waits is served by the other one */
     if (error == -ENOENT)

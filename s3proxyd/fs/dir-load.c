@@ -120,6 +120,7 @@ static int apply(struct dir_load *l)
     d->complete = true;
     d->listed_ns = l->asked_ns;
     d->marker = d->marker || l->marker;
+    d->hidden = l->hidden;
     if (l->hidden)
         log_debug("dir", "%s: %llu keys cannot be shown as paths", log_esc(l->key),
                   (unsigned long long)l->hidden);

@@ -179,5 +179,6 @@ void fs_free(struct fs *fs)
     loop_timer_free(fs->sweep);
     table_fini(&fs->inodes);
     table_fini(&fs->names);
+    users_free(fs);
     free(fs);
 }

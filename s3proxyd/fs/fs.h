@@ -36,6 +36,7 @@ struct fs {
     const struct conf *conf;
     struct table inodes; /* by number */
     struct table names;  /* by (parent, name) */
+    struct table users;  /* struct user, by uid */
     struct list trees, sessions;
     struct list dirty;   /* inodes with unsaved data */
     struct loop_timer *sweep, *retry;
@@ -90,6 +91,7 @@ struct dir {
     bool marker;            /* the marker object `key/` is known to exist */
     bool listing_saved;     /* meta.db has a listing of it */
     uint64_t listed_ns;     /* CLOCK_MONOTONIC, start of the listing; 0: never */
+    uint64_t hidden;        /* keys of the last listing that cannot be shown as paths */
     uint64_t read_ns;       /* last readdir */
     uint64_t trimmed_ns;    /* last dir_trim() */
     struct dir_absent {     /* names the store lately said were absent; a ring */
@@ -138,6 +140,14 @@ struct inode {
     struct list move_waiters;
 };
 
+/* What one uid uses; lives as long as the process. */
+struct user {
+    struct table_node node;
+    uid_t uid;
+    uint64_t connections, mounts, handles; /* now */
+    uint64_t calls, bytes_read, bytes_written; /* ever */
+};
+
 struct session {
     struct list link;
     struct fs *fs;
@@ -147,6 +157,7 @@ struct session {
     struct session **push_ref; /* where the push connection remembers us; cleared when we end */
     uint8_t instance[16], token[PROTO_TOKEN_BYTES];
     uid_t peer_uid;
+    struct user *user;
     bool rw, cto, resumed;
     uint64_t attr_ttl_ms;
     uint32_t uid, gid, file_mode, dir_mode;
@@ -268,6 +279,7 @@ int inode_learn(struct inode *parent, const char *name, size_t len, const struct
 void inode_learn_absent(struct inode *inode, uint64_t asked_change);
 
 /* ---- session.c */
+/* Of the user behind rpc. 0 | -ENOMEM | -EIO */
 int session_new(struct fs *fs, struct tree *tree, struct inode *root, struct chan *rpc,
                 struct session **ret_session);
 void session_hang_up(struct session *s); /* connection gone: releases what it held */
@@ -278,6 +290,10 @@ bool session_holds(const struct session *s, const struct inode *inode);
 struct session *session_find_instance(struct fs *fs, const uint8_t *instance);
 struct session *session_find_token(struct fs *fs, const uint8_t *token);
 int session_ring_new(struct session *s); /* the shared write ring */
+
+/* ---- user.c */
+struct user *user_get(struct fs *fs, uid_t uid); /* NULL: out of memory */
+void users_free(struct fs *fs);
 
 /* ---- handle.c */
 int handle_new(struct session *s, uint64_t fh, struct inode *inode, unsigned flags,

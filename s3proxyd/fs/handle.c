@@ -32,6 +32,7 @@ int handle_new(struct session *s, uint64_t fh, struct inode *inode, unsigned fla
     h->writes = (flags & O_ACCMODE) != O_RDONLY;
     h->append = flags & O_APPEND;
     inode->handles++;
+    s->user->handles++;
     inode->writers += h->writes;
     *ret_handle = h;
     return 0;
@@ -52,6 +53,7 @@ void handle_release(struct handle *h)
     struct inode *inode = h->inode;
     table_del(&h->session->handles, &h->node);
     inode->handles--;
+    h->session->user->handles--;
     inode->writers -= h->writes;
     if (h->obj)
         cache_obj_unref(h->obj);

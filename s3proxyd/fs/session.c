@@ -38,6 +38,13 @@ int session_new(struct fs *fs, struct tree *tree, struct inode *root, struct cha
         free(s);
         return -EIO;
     }
+    s->peer_uid = chan_peer(rpc)->uid;
+    s->user = user_get(fs, s->peer_uid);
+    if (!s->user) {
+        free(s);
+        return -ENOMEM;
+    }
+    s->user->mounts++;
     s->fs = fs;
     s->tree = tree;
     s->root = inode_ref(root);
@@ -70,6 +77,7 @@ void session_hang_up(struct session *s)
 {
     struct table_node *n, *next;
     s->dead = true;
+    s->user->mounts--;
     s->rpc = s->push = NULL;
     if (s->push_ref)
         *s->push_ref = NULL;

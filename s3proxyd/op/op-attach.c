@@ -265,7 +265,6 @@ static int attach_session(struct op *op, struct session **ret)
     inode_unref(root);
     if (r < 0)
         return r;
-    s->peer_uid = chan_peer(op->conn->chan)->uid;
     memcpy(s->instance, a->instance, sizeof(s->instance));
     s->rw = a->rw;
     s->cto = m->cto;

@@ -128,6 +128,35 @@ static struct json_object *spool_json(struct op *op)
     return o;
 }
 
+static struct json_object *users_json(struct op *op)
+{
+    struct json_object *list = json_object_new_array();
+    for (struct table_node *n = table_next(&op->fs->users, NULL); n;
+         n = table_next(&op->fs->users, n)) {
+        const struct user *u = container_of(n, struct user, node);
+        struct json_object *o = json_object_new_object();
+        put_int(o, "uid", u->uid);
+        put_int(o, "connections", u->connections);
+        put_int(o, "mounts", u->mounts);
+        put_int(o, "handles", u->handles);
+        put_int(o, "calls", u->calls);
+        put_int(o, "bytes_read", u->bytes_read);
+        put_int(o, "bytes_written", u->bytes_written);
+        json_object_array_add(list, o);
+    }
+    return list;
+}
+
+static uint64_t hidden_keys(const struct fs *fs)
+{
+    uint64_t n = 0;
+    for (struct table_node *t = table_next(&fs->inodes, NULL); t; t = table_next(&fs->inodes, t)) {
+        const struct inode *i = container_of(t, struct inode, by_ino);
+        n += i->dir ? i->dir->hidden : 0;
+    }
+    return n;
+}
+
 static int status_reply(struct op *op)
 {
     struct json_object *o = json_object_new_object(), *pools = json_object_new_object();
@@ -141,10 +170,12 @@ static int status_reply(struct op *op)
     json_object_object_add(o, "cache", cache_json(op));
     json_object_object_add(o, "spool", spool_json(op));
     put_int(o, "inodes", op->fs->inodes.count);
+    put_int(o, "hidden_keys", hidden_keys(op->fs));
     json_object_object_add(o, "mounts", mounts_json(op));
     if (all) {
         json_object_object_add(o, "stores", stores_json(op));
         json_object_object_add(o, "problems", problems_json(op));
+        json_object_object_add(o, "users", users_json(op));
     }
     put_int(pools, "net_threads", op->fs->conf->net_threads);
     put_int(pools, "disk_threads", op->fs->conf->disk_threads);

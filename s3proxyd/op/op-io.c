@@ -95,6 +95,7 @@ static int read_reply(struct op *op)
     int r = op_reply_begin(op, &head);
     if (r == 0)
         r = msg_pack_read_rep(&head, &rep);
+    op->session->user->bytes_read += got;
     return r < 0 ? r : op_reply_end(op, &head, op->buf, got, fds, nfds);
 }
 
@@ -159,6 +160,7 @@ static int write_spool(struct op *op)
 static int write_reply(struct op *op)
 {
     op->inode->untouched = false;
+    op->session->user->bytes_written += op->req.write.size;
     commit_mark_dirty(op->inode);
     push_attr(op->inode, op->session, true);
     return OP_REPLY(op, write, .written = op->req.write.size,

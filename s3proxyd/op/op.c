@@ -142,8 +142,10 @@ int op_start(struct fs *fs, struct session *s, struct op_conn *conn, const struc
     op->frame = *frame;
     frame->data = NULL;
     list_add_tail(s ? &s->ops : &conn->ops, &op->link);
-    if (s)
+    if (s) {
         s->calls++;
+        s->user->calls++;
+    }
     if (type->flags & OP_WRITES && s && !s->rw) {
         op_reply_error(op, -EROFS);
         op_free(op);

@@ -19,6 +19,7 @@ struct rpc_client {
     struct server *server;
     struct op_conn conn;
     struct loop_timer *hello_timer;
+    struct user *user;
     bool greeted;
 };
 
@@ -163,6 +164,9 @@ int rpc_client_new(struct server *server, struct fs *fs, int fd, struct list *cl
         free(c);
         return r;
     }
+    c->user = user_get(fs, chan_peer(c->conn.chan)->uid);
+    if (c->user)
+        c->user->connections++;
     loop_timer_set_ms(c->hello_timer, HELLO_TIMEOUT_MS);
     list_add_tail(clients, &c->link);
     return 0;
@@ -185,6 +189,8 @@ void rpc_client_free(struct rpc_client *c)
         log_info("attach", "%s at %s is gone", log_esc(s->source), log_esc(s->mountpoint));
         session_hang_up(s);
     }
+    if (c->user)
+        c->user->connections--;
     chan_free(c->conn.chan);
     free(c);
 }
