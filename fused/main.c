@@ -34,6 +34,17 @@ static void close_curtains(void)
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+/* Descriptors 0 to 2 exist, or the next three files would become "standard error". */
+static void open_std(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd < 3);
+    if (fd >= 3)
+        close(fd);
+}
+
 static int remount(const struct opts *o)
 {
     char dev[POINT_DEV_BYTES];
@@ -78,9 +89,12 @@ static int run_in_background(struct attach *a, const char *path)
         close(pipe_fds[1]);
         return wait_for_keeper(pid, pipe_fds[0]);
     }
-    close(pipe_fds[0]);
     setsid();
-    _exit(keeper_run(a, path, pipe_fds[1]));
+    /* What else the caller left open (a lock, a pipe) must not live as long as the mount. */
+    if (dup3(pipe_fds[1], 3, O_CLOEXEC) < 0 && errno != EINVAL)
+        _exit(KEEPER_SYSTEM);
+    close_range(4, ~0U, 0);
+    _exit(keeper_run(a, path, 3));
 }
 
 /* Names that are used after chdir("/"). */
@@ -126,6 +140,8 @@ int main(int argc, char **argv)
 {
     struct opts o;
     _cleanup_(freep) char *why = NULL;
+
+    open_std();
     int r = opts_parse(argc, argv, &o, &why);
 
     close_curtains();

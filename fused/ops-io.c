@@ -127,6 +127,7 @@ static void write_answer(struct req *r, const struct client_reply *reply)
         req_reply_err(r, -EPROTO);
         return;
     }
+    r->h->changes++; /* taken by the backend, not saved: a promise from here on */
     fuse_req_t fuse = req_take(r);
     if (fuse)
         fuse_reply_write(fuse, rep.written);
@@ -180,7 +181,6 @@ void ops_write(fuse_req_t fuse, fuse_ino_t ino, const char *buf, size_t size, of
         req_fail(r, e);
         return;
     }
-    r->h->changes++;
     uint32_t slot = ring_get(NULL);
     if (slot != RING_NONE)
         write_start(r, slot, buf);

@@ -89,6 +89,8 @@ static void setattr_answer(struct req *r, const struct client_reply *reply)
 {
     struct msg_setattr_rep rep;
 
+    if (r->flag)
+        r->h->changes++;
     if (msg_unpack_setattr_rep(reply->fields, reply->fields_len, &rep) < 0)
         req_reply_err(r, -EPROTO);
     else
@@ -143,7 +145,7 @@ void ops_setattr(fuse_req_t fuse, fuse_ino_t ino, struct stat *attr, int to_set,
             req_fail(r, r->h->error);
             return;
         }
-        r->h->changes++;
+        r->flag = true; /* a change that the next FLUSH saves */
     }
     req_call(r, SETATTR, setattr, .ino = daemon_ino_in(r->d, ino), .fh = fh, .valid = valid,
              .mode = attr->st_mode & 07777, .uid = attr->st_uid, .gid = attr->st_gid,

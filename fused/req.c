@@ -115,7 +115,8 @@ static void done(struct client_call *call, const struct client_reply *reply)
     if (reply->error < 0) {
         log_debug("req", "%s: error %d: %s", msg_info(call->method)->name, -reply->error,
                   log_escn(reply->text.s, reply->text.len));
-        req_reply_err(r, reply->error);
+        /* Of a handle that was lost on the way the backend only knows that it has none. */
+        req_reply_err(r, r->h && r->h->error != 0 ? r->h->error : reply->error);
     } else {
         r->answer(r, reply);
     }
