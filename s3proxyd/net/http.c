@@ -22,21 +22,24 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "s3proxyd/net/http-curl.h"
 
 #define CONNECTIONS_DEFAULT 32u
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000u
 #define STALL_TIMEOUT_DEFAULT_MS 20000u
 #define BULK_BUFFER_BYTES (512l * 1024) /* one recv; larger showed no gain */
 #define SMALL_BUFFER_BYTES (32l * 1024)
-#define EXPECT_ABOVE_BYTES (1024ull * 1024) /* smaller ones leave before an answer could come */
 #define EXPECT_TIMEOUT_MS 1000l             /* what a server that never says 100 costs */
 #define IDLE_CONNECTIONS 64l
+#define STARTED_PER_CONNECTION 2u /* handles are large: beyond it exchanges wait without one */
 
 struct http_engine {
     struct loop *loop;
     CURLM *multi;
     struct loop_timer *timer;
-    unsigned connect_timeout_ms, stall_timeout_ms, started;
+    unsigned connect_timeout_ms, stall_timeout_ms, started, running, running_max;
+    struct list waiting; /* started, but without a handle so far */
+    struct loop_task next;
     char *ca_bundle, *proxy;
 };
 
@@ -63,6 +66,8 @@ static void exchange_detach(struct http *x)
     struct http_engine *e = x->engine;
 
     if (x->easy) {
+        e->running--;
+        loop_task_add(e->loop, &e->next);
         curl_multi_remove_handle(e->multi, x->easy);
         curl_easy_cleanup(x->easy);
         x->easy = NULL;
@@ -93,47 +98,13 @@ static void exchange_fail(struct http *x, enum http_failure failure, const char 
     snprintf(x->text, sizeof(x->text), "%s", text);
 }
 
-static enum http_failure failure_of(const struct http *x, CURLcode code)
-{
-    switch (code) {
-    case CURLE_OK:
-        return x->status ? HTTP_FAIL_NONE : HTTP_FAIL_REPLY;
-    case CURLE_OUT_OF_MEMORY:
-        return HTTP_FAIL_MEMORY;
-    case CURLE_COULDNT_RESOLVE_HOST:
-        return HTTP_FAIL_RESOLVE;
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_PROXY:
-        return HTTP_FAIL_PROXY;
-    case CURLE_SSL_CONNECT_ERROR:
-        return HTTP_FAIL_TLS;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-        return HTTP_FAIL_CERT;
-    case CURLE_WRITE_ERROR:
-        return x->error ? HTTP_FAIL_SINK : HTTP_FAIL_REPLY;
-    case CURLE_ABORTED_BY_CALLBACK:
-        return HTTP_FAIL_SOURCE;
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_UNSUPPORTED_PROTOCOL: /* no status line at all */
-        return HTTP_FAIL_REPLY;
-    case CURLE_PARTIAL_FILE:
-        return HTTP_FAIL_SHORT;
-    case CURLE_SEND_ERROR:
-    case CURLE_SEND_FAIL_REWIND:
-        return HTTP_FAIL_SEND;
-    default:
-        return x->sent ? HTTP_FAIL_RECEIVE : HTTP_FAIL_CONNECT;
-    }
-}
-
 /* The handle has finished; its message was taken from the multi. */
 static void exchange_result(struct http *x, CURLcode code)
 {
     long connects = 0;
 
     if (x->failure == HTTP_FAIL_NONE) /* else we found a reason first */
-        x->failure = failure_of(x, code);
+        x->failure = http_failure_of(x, code);
     if (code && !x->text[0])
         snprintf(x->text, sizeof(x->text), "%s", curl_easy_strerror(code));
     if ((x->failure == HTTP_FAIL_SEND || x->failure == HTTP_FAIL_RECEIVE) && !x->status) {
@@ -243,6 +214,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     return 0;
 }
 
+static void engine_next(void *arg);
+
 int http_engine_new(struct loop *loop, const struct net_config *config, struct http_engine **ret)
 {
     unsigned conns = config->connections_per_host;
@@ -251,6 +224,8 @@ int http_engine_new(struct loop *loop, const struct net_config *config, struct h
     if (!e)
         return -ENOMEM;
     e->loop = loop;
+    list_init(&e->waiting);
+    loop_task_init(&e->next, engine_next, e);
     e->connect_timeout_ms = config->connect_timeout_ms ?: CONNECT_TIMEOUT_DEFAULT_MS;
     e->stall_timeout_ms = config->stall_timeout_ms ?: STALL_TIMEOUT_DEFAULT_MS;
     e->ca_bundle = config->ca_bundle ? strdup(config->ca_bundle) : NULL;
@@ -265,8 +240,9 @@ int http_engine_new(struct loop *loop, const struct net_config *config, struct h
     curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e);
     curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e);
-    curl_multi_setopt(e->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-                      (long)(conns ? conns : CONNECTIONS_DEFAULT));
+    conns = conns ? conns : CONNECTIONS_DEFAULT;
+    e->running_max = conns * STARTED_PER_CONNECTION;
+    curl_multi_setopt(e->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)conns);
     curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
     *ret = e;
     return 0;
@@ -277,6 +253,7 @@ void http_engine_free(struct http_engine *e)
     if (!e)
         return;
     must(e->started == 0);
+    loop_task_cancel(&e->next);
     if (e->multi)
         curl_multi_cleanup(e->multi);
     if (e->timer)
@@ -370,7 +347,6 @@ static void stall_check(void *arg)
     exchange_done(x);
 }
 
-#define SET(option, value) (r = r ? r : curl_easy_setopt(x->easy, option, value))
 
 static CURLcode setup_manners(struct http *x)
 {
@@ -395,7 +371,7 @@ static CURLcode setup_manners(struct http *x)
     SET(CURLOPT_EXPECT_100_TIMEOUT_MS, EXPECT_TIMEOUT_MS);
     SET(CURLOPT_BUFFERSIZE, x->bulk ? BULK_BUFFER_BYTES : SMALL_BUFFER_BYTES);
     SET(CURLOPT_UPLOAD_BUFFERSIZE,
-        x->body.length > EXPECT_ABOVE_BYTES ? BULK_BUFFER_BYTES : SMALL_BUFFER_BYTES);
+        x->body.length > HTTP_EXPECT_ABOVE_BYTES ? BULK_BUFFER_BYTES : SMALL_BUFFER_BYTES);
     SET(CURLOPT_FRESH_CONNECT, (long)x->fresh);
     return r;
 }
@@ -419,55 +395,52 @@ static CURLcode setup_callbacks(struct http *x)
     return r;
 }
 
-static CURLcode setup_method(struct http *x)
-{
-    CURLcode r = CURLE_OK;
-
-    if (x->method == HTTP_HEAD) {
-        SET(CURLOPT_NOBODY, 1l);
-    } else if (x->method == HTTP_PUT) {
-        SET(CURLOPT_UPLOAD, 1l);
-        SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body.length);
-    } else if (x->method == HTTP_POST) {
-        SET(CURLOPT_POST, 1l);
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->body.length);
-    } else if (x->method == HTTP_DELETE) {
-        SET(CURLOPT_CUSTOMREQUEST, "DELETE");
-    }
-    return r;
-}
-
-static int setup_headers(struct http *x)
-{
-    const char *expect = x->body.length > EXPECT_ABOVE_BYTES ? "Expect: 100-continue" : "Expect:";
-    struct curl_slist *list = curl_slist_append(NULL, expect), *more = list;
-    bool typed = x->method != HTTP_POST; /* libcurl would call a POST a web form */
-
-    for (size_t i = 0; more && i < x->nheaders; i++) {
-        typed = typed || !strncasecmp(x->headers[i], "Content-Type:", 13);
-        more = curl_slist_append(list, x->headers[i]);
-    }
-    if (more && !typed)
-        more = curl_slist_append(list, "Content-Type:");
-    x->header_list = list;
-    return more && !curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, list) ? 0 : -ENOMEM;
-}
-
 static int exchange_setup(struct http *x)
 {
     _cleanup_(freep) char *url = str_dup_printf("%s%s", x->origin, x->target);
 
     x->easy = curl_easy_init();
-    if (!url || !x->easy || setup_manners(x) || setup_callbacks(x) || setup_method(x) ||
-        curl_easy_setopt(x->easy, CURLOPT_URL, url) || setup_headers(x) < 0)
+    if (!url || !x->easy || setup_manners(x) || setup_callbacks(x) || http_setup_method(x) ||
+        curl_easy_setopt(x->easy, CURLOPT_URL, url) || http_setup_headers(x) < 0)
         return -ENOMEM;
     return loop_timer_new(x->engine->loop, stall_check, x, &x->stall_timer);
 }
 
+/* Gives the exchange its handle. 0 | -ENOMEM */
+static int exchange_begin(struct http *x)
+{
+    struct http_engine *e = x->engine;
+    int r = exchange_setup(x);
+
+    e->running += x->easy != NULL; /* exchange_detach() takes it back */
+    if (r >= 0 && curl_multi_add_handle(e->multi, x->easy) != CURLM_OK)
+        r = -ENOMEM;
+    if (r < 0) {
+        exchange_detach(x);
+        return r;
+    }
+    loop_timer_set_ms(x->stall_timer,
+                      x->stall_timeout_ms ? x->stall_timeout_ms : e->stall_timeout_ms);
+    return 0;
+}
+
+/* Handles have become free: the longest waiting exchanges get them. */
+static void engine_next(void *arg)
+{
+    struct http_engine *e = arg;
+    struct http *x;
+
+    while (e->running < e->running_max && (x = list_first(&e->waiting, struct http, link))) {
+        list_del(&x->link);
+        if (exchange_begin(x) < 0) {
+            exchange_fail(x, HTTP_FAIL_MEMORY, "out of memory");
+            loop_task_add(e->loop, &x->end);
+        }
+    }
+}
+
 int http_start(struct http_engine *engine, struct http *x)
 {
-    int r;
-
     str_clear(&x->head);
     x->engine = engine;
     x->failure = HTTP_FAIL_NONE;
@@ -475,24 +448,26 @@ int http_start(struct http_engine *engine, struct http *x)
     x->sent = x->stale = false;
     x->bytes_in = x->bytes_out = x->body_done = x->active_ns = 0;
     x->text[0] = '\0';
+    list_init(&x->link);
     loop_task_init(&x->end, exchange_done, x);
-    r = exchange_setup(x);
-    if (r >= 0 && curl_multi_add_handle(engine->multi, x->easy) != CURLM_OK)
-        r = -ENOMEM;
-    if (r < 0) {
-        exchange_detach(x);
-        return r;
+    if (engine->running >= engine->running_max) {
+        list_add_tail(&engine->waiting, &x->link);
+    } else {
+        int r = exchange_begin(x);
+        if (r < 0)
+            return r;
     }
-    loop_timer_set_ms(x->stall_timer,
-                      x->stall_timeout_ms ? x->stall_timeout_ms : engine->stall_timeout_ms);
     engine->started++;
     return 0;
 }
 
 void http_cancel(struct http *x)
 {
-    if (!x->easy)
+    bool waiting = x->engine && x->link.next && !list_empty(&x->link);
+
+    if (!x->easy && !waiting)
         return;
+    list_del(&x->link);
     if (x->failure == HTTP_FAIL_NONE)
         exchange_fail(x, HTTP_FAIL_CANCELLED, "cancelled");
     exchange_detach(x);

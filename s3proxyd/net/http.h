@@ -69,6 +69,7 @@ struct http {
     /* the engine's, while started */
     struct str head; /* kept until http_fini() */
     struct http_engine *engine;
+    struct list link; /* while it waits for a handle */
     void *easy, *header_list;
     struct loop_timer *stall_timer;
     struct loop_task end;

@@ -58,9 +58,9 @@ static void test_keys_that_are_no_paths_are_hidden(void **state)
 static void test_keys_are_built_from_names(void **state)
 {
     (void)state;
-    struct inode root = {.is_dir = true, .name = ""};
-    struct inode dir = {.is_dir = true, .name = "dir", .parent = &root};
-    struct inode file = {.name = "file", .parent = &dir};
+    struct inode root = {.is_dir = true, .name = (char *)""};
+    struct inode dir = {.is_dir = true, .name = (char *)"dir", .parent = &root};
+    struct inode file = {.name = (char *)"file", .parent = &dir};
     _cleanup_(freep) char *k1 = NULL, *k2 = NULL, *k3 = NULL, *p = NULL;
     assert_int_equal(inode_key(&root, &k1), 0);
     assert_string_equal(k1, "");
@@ -78,7 +78,7 @@ static void test_a_key_has_at_most_1024_bytes(void **state)
     char name[256];
     memset(name, 'x', 255);
     name[255] = 0;
-    struct inode root = {.is_dir = true, .name = ""};
+    struct inode root = {.is_dir = true, .name = (char *)""};
     struct inode d[4];
     for (int i = 0; i < 4; i++)
         d[i] = (struct inode){.is_dir = true, .name = name, .parent = i ? &d[i - 1] : &root};
@@ -94,8 +94,8 @@ static void test_a_key_has_at_most_1024_bytes(void **state)
 static void test_what_has_no_name_has_no_key(void **state)
 {
     (void)state;
-    struct inode gone = {.name = "g", .gone = true};
-    struct inode gone_dir = {.is_dir = true, .name = "g", .gone = true};
+    struct inode gone = {.name = (char *)"g", .gone = true};
+    struct inode gone_dir = {.is_dir = true, .name = (char *)"g", .gone = true};
     char *key = NULL;
     assert_int_equal(inode_key(&gone, &key), -ESTALE);
     assert_int_equal(inode_child_key(&gone_dir, "f", false, &key), -ESTALE);
