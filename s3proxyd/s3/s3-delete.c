@@ -120,6 +120,11 @@ static void batch_failed(struct s3_request *rq, const struct xml_failed *f)
             key_end(rq, i, v.error);
         return;
     }
+    /* A failure of a key we do not recognise may be any of ours: ask again, one by one. */
+    for (size_t i = 0; i < rq->req->nkeys; i++) {
+        if (rq->many.state[i] == KEY_BATCH)
+            rq->many.state[i] = KEY_SINGLE;
+    }
 }
 
 static int many_reply(struct s3_request *rq)
