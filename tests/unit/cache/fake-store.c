@@ -35,6 +35,21 @@ struct job {
     int error;
 };
 
+/* Not malloc(): tests that make it fail mean the code under test. */
+static void *alloc(size_t size)
+{
+    void *p = aligned_alloc(64, (size + 64) / 64 * 64);
+
+    must(p);
+    memset(p, 0, size);
+    return p;
+}
+
+static char *copy_of(const char *s)
+{
+    return memcpy(alloc(strlen(s) + 1), s, strlen(s) + 1);
+}
+
 uint8_t fake_pattern_byte(uint64_t offset, unsigned version)
 {
     uint64_t x = (offset >> 3) * 0x9E3779B97F4A7C15ULL + version * 1000003ULL;
@@ -85,11 +100,10 @@ void fake_delete(struct fake *fake, const char *key)
 static struct fake_object *put_owned(struct fake *fake, const char *key, uint8_t *data,
                                      uint64_t size)
 {
-    struct fake_object *o = calloc(1, sizeof(*o));
+    struct fake_object *o = alloc(sizeof(*o));
 
     fake_delete(fake, key);
-    must(o);
-    o->key = strdup(key);
+    o->key = copy_of(key);
     o->data = data;
     o->size = size;
     snprintf(o->etag, sizeof(o->etag), "\"v%u\"", ++fake->versions);
@@ -99,18 +113,16 @@ static struct fake_object *put_owned(struct fake *fake, const char *key, uint8_t
 
 struct fake_object *fake_put(struct fake *fake, const char *key, const void *data, uint64_t size)
 {
-    uint8_t *copy = malloc(size ? size : 1);
+    uint8_t *copy = alloc(size ? size : 1);
 
-    must(copy);
     memcpy(copy, data, size);
     return put_owned(fake, key, copy, size);
 }
 
 struct fake_object *fake_put_pattern(struct fake *fake, const char *key, uint64_t size)
 {
-    uint8_t *data = malloc(size ? size : 1);
+    uint8_t *data = alloc(size ? size : 1);
 
-    must(data);
     for (uint64_t i = 0; i < size; i++)
         data[i] = fake_pattern_byte(i, fake->versions + 1);
     return put_owned(fake, key, data, size);
@@ -196,11 +208,10 @@ static bool get_step(struct job *job, int *ret_error)
 
 static int body_of(struct store_req *req, uint8_t **ret_data)
 {
-    uint8_t *data = malloc(req->length ? req->length : 1);
+    uint8_t *data = alloc(req->length ? req->length : 1);
     size_t got = req->length;
     int r = 0;
 
-    must(data);
     if (req->body.fd < 0)
         memcpy(data, req->body.memory ? req->body.memory : "", req->length);
     else
@@ -237,13 +248,12 @@ static struct upload *upload_find(struct fake *fake, const char *id)
 
 static int mpu_create(struct fake *fake, struct store_req *req)
 {
-    struct upload *u = calloc(1, sizeof(*u));
+    struct upload *u = alloc(sizeof(*u));
 
-    must(u);
-    u->key = strdup(req->key);
+    u->key = copy_of(req->key);
     snprintf(u->id, sizeof(u->id), "u%u", ++fake->versions);
     list_add_tail(&fake->uploads, &u->link);
-    req->ret_upload_id = strdup(u->id);
+    req->ret_upload_id = copy_of(u->id);
     return 0;
 }
 
@@ -263,7 +273,7 @@ static int mpu_part(struct fake *fake, struct store_req *req)
     free(p->data);
     *p = (struct upload_part){data, req->length};
     snprintf(etag, sizeof(etag), "\"p%u\"", req->part_number);
-    req->meta.etag = strdup(etag);
+    req->meta.etag = copy_of(etag);
     return 0;
 }
 
@@ -286,11 +296,10 @@ static int mpu_complete(struct fake *fake, struct store_req *req)
         size += u->parts[i].size;
     }
     must(size == req->length);
-    uint8_t *data = malloc(size);
-    must(data);
+    uint8_t *data = alloc(size);
     for (size_t i = 0; i < req->nparts; at += u->parts[i++].size)
         memcpy(data + at, u->parts[i].data, u->parts[i].size);
-    req->meta.etag = strdup(put_owned(fake, req->key, data, size)->etag);
+    req->meta.etag = copy_of(put_owned(fake, req->key, data, size)->etag);
     upload_free(u);
     return 0;
 }
@@ -307,7 +316,7 @@ static int mutate(struct fake *fake, struct store_req *req)
         if (r == 0)
             r = body_of(req, &data);
         if (r == 0)
-            req->meta.etag = strdup(put_owned(fake, req->key, data, req->length)->etag);
+            req->meta.etag = copy_of(put_owned(fake, req->key, data, req->length)->etag);
         return r;
     case STORE_MPU_CREATE:
         return mpu_create(fake, req);
@@ -355,9 +364,8 @@ static void step(void *arg)
 static void submit(struct store *store, struct store_req *req)
 {
     struct fake *fake = fake_of(store);
-    struct job *job = calloc(1, sizeof(*job));
+    struct job *job = alloc(sizeof(*job));
 
-    must(job);
     job->fake = fake;
     job->req = req;
     req->impl = job;
@@ -390,7 +398,7 @@ static const struct store_impl fake_impl = {
 
 int fake_new(struct loop *loop, struct fake **ret_fake)
 {
-    struct fake *fake = calloc(1, sizeof(*fake));
+    struct fake *fake = alloc(sizeof(*fake));
 
     if (!fake)
         return -ENOMEM;

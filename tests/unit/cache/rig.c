@@ -16,6 +16,25 @@
 
 #define PATIENCE_NS (60 * NS_PER_S)
 
+struct until {
+    struct rig *rig;
+    bool (*cond)(void *);
+    void *arg;
+    uint64_t deadline_ns;
+    bool met;
+};
+
+static void until_look(void *arg)
+{
+    struct until *u = ((struct rig *)arg)->until;
+
+    u->met = u->cond(u->arg);
+    if (u->met || clock_mono_ns() > u->deadline_ns)
+        loop_stop(u->rig->loop);
+    else
+        loop_timer_set_ms(u->rig->timer, 1);
+}
+
 static void cache_up(struct rig *rig)
 {
     const char *why = NULL;
@@ -31,6 +50,7 @@ void rig_up(struct rig *rig, uint64_t cache_bytes)
     snprintf(rig->dir, sizeof(rig->dir), "/tmp/hafiz-cache-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     assert_int_equal(loop_new(&rig->loop), 0);
+    assert_int_equal(loop_timer_new(rig->loop, until_look, rig, &rig->timer), 0);
     assert_int_equal(mailbox_new(rig->loop, &rig->home), 0);
     assert_int_equal(pool_new(rig->home, 2, &rig->pool), 0);
     assert_int_equal(fake_new(rig->loop, &rig->fake), 0);
@@ -52,6 +72,7 @@ void rig_down(struct rig *rig)
     pool_free(rig->pool);
     mailbox_free(rig->home);
     fake_free(rig->fake);
+    loop_timer_free(rig->timer);
     loop_free(rig->loop);
     nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -68,36 +89,15 @@ void rig_reopen(struct rig *rig, bool clean)
     cache_up(rig);
 }
 
-struct until {
-    struct rig *rig;
-    bool (*cond)(void *);
-    void *arg;
-    struct loop_timer *timer;
-    uint64_t deadline_ns;
-    bool met;
-};
-
-static void until_look(void *arg)
-{
-    struct until *u = arg;
-
-    u->met = u->cond(u->arg);
-    if (u->met || clock_mono_ns() > u->deadline_ns)
-        loop_stop(u->rig->loop);
-    else
-        loop_timer_set_ms(u->timer, 1);
-}
-
 void rig_until(struct rig *rig, bool (*cond)(void *), void *arg)
 {
-    struct until u = {rig, cond, arg, NULL, clock_mono_ns() + PATIENCE_NS, false};
+    struct until u = {rig, cond, arg, clock_mono_ns() + PATIENCE_NS, false};
 
     if (cond(arg))
         return;
-    assert_int_equal(loop_timer_new(rig->loop, until_look, &u, &u.timer), 0);
-    loop_timer_set_ms(u.timer, 0);
+    rig->until = &u;
+    loop_timer_set_ms(rig->timer, 0);
     loop_run(rig->loop);
-    loop_timer_free(u.timer);
     assert_true(u.met);
 }
 

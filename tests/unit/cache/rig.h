@@ -18,6 +18,8 @@
 
 struct rig {
     struct loop *loop;
+    struct loop_timer *timer; /* of rig_until() */
+    struct until *until;
     struct mailbox *home;
     struct pool *pool;
     struct fake *fake;

@@ -138,6 +138,27 @@ static void test_replaced_and_removed_are_stale(void **state)
     cache_obj_unref(obj);
 }
 
+/* What came before the change was noticed may be of either version. */
+static void test_replaced_meanwhile_leaves_no_block(void **state)
+{
+    struct rig *rig = *state;
+    struct waited w[2] = {{.wait.done = waited_done}, {.wait.done = waited_done}};
+
+    fake_put_pattern(rig->fake, "k", 2 * MIB);
+    struct cache_obj *obj = rig_get(rig, "k");
+    assert_int_equal(cache_fill_start(obj, 0, 2 * MIB, NULL, &w[0].wait), -EINPROGRESS);
+    assert_int_equal(cache_fill_start(obj, 0, 10, NULL, &w[1].wait), -EINPROGRESS);
+    rig->fake->fail_op_mask = 1u << STORE_GET;
+    rig->fake->fail_error = -ESTALE;
+    rig->fake->fail_at_bytes = MIB;
+    rig_until(rig, both_done, w);
+    assert_int_equal(w[0].error, -ESTALE);
+    assert_int_equal(w[1].error, 0); /* it cannot be taken back */
+    assert_false(cache_obj_present(obj, 0, 1));
+    cache_obj_unref(obj);
+    assert_true(rig_disk_bytes(rig) <= 12 * KIB);
+}
+
 static void test_a_store_that_sends_less_is_an_error(void **state)
 {
     struct rig *rig = *state;
@@ -250,6 +271,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wakes_when_its_blocks_are_there, up, down),
         cmocka_unit_test_setup_teardown(test_failure_keeps_what_came, up, down),
         cmocka_unit_test_setup_teardown(test_replaced_and_removed_are_stale, up, down),
+        cmocka_unit_test_setup_teardown(test_replaced_meanwhile_leaves_no_block, up, down),
         cmocka_unit_test_setup_teardown(test_a_store_that_sends_less_is_an_error, up, down),
         cmocka_unit_test_setup_teardown(test_cancel_is_silent_and_the_fetch_goes_on, up, down),
         cmocka_unit_test_setup_teardown(test_done_may_cancel_others, up, down),

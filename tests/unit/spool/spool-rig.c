@@ -85,11 +85,16 @@ static void committed_done(struct spool_commit *commit)
     c->done = true;
 }
 
-void commit_begin(struct spool_rig *sr, struct spool *s, const char *key, struct committed *c)
+static int commit_try(struct spool_rig *sr, struct spool *s, const char *key, struct committed *c)
 {
     *c = (struct committed){
         .c = {.store = &sr->rig.fake->store, .key = strdup(key), .done = committed_done}};
-    assert_int_equal(spool_commit_start(s, &c->c), -EINPROGRESS);
+    return c->c.key ? spool_commit_start(s, &c->c) : -ENOMEM;
+}
+
+void commit_begin(struct spool_rig *sr, struct spool *s, const char *key, struct committed *c)
+{
+    assert_int_equal(commit_try(sr, s, key, c), -EINPROGRESS);
     assert_true(spool_committing(s));
     assert_false(c->done);
 }
@@ -109,8 +114,9 @@ int do_commit(struct spool_rig *sr, struct spool *s, const char *key)
 {
     struct committed c;
 
-    commit_begin(sr, s, key, &c);
-    int r = commit_wait(sr, &c);
+    int r = commit_try(sr, s, key, &c);
+    if (r == -EINPROGRESS)
+        r = commit_wait(sr, &c);
     spool_commit_fini(&c.c);
     return r;
 }
