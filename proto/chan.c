@@ -106,7 +106,10 @@ static void flush(struct chan *chan)
 int chan_send(struct chan *chan, const struct str *head, const void *payload, size_t payload_len,
               const int *fds, unsigned nfds)
 {
-    bool later = chan->corked && head->len + payload_len <= CORK_FRAME_BYTES;
+    /* Replies to what came in one receive leave together. Pushes never wait: they have to be gone before
+     * the reply of the call that caused them, which may be on another channel. */
+    bool push = head->len > 1 && head->s[1] == MSG_KIND_REQUEST;
+    bool later = chan->corked && !push && head->len + payload_len <= CORK_FRAME_BYTES;
     int r;
 
     if (chan->ended || chan->shutting)

@@ -19,8 +19,8 @@
 #include "proto/frame.h"
 #include "proto/limits.h"
 
-#define GATHER_MAX 32u     /* queued frames sent by one call */
-#define UNREAD_FDS_MAX 64u /* see fds_may_leave() */
+#define GATHER_MAX 32u      /* queued frames sent by one call */
+#define UNREAD_FDS_MAX 128u /* see fds_may_leave() */
 
 struct out { /* one queued frame, or what is left of it */
     struct list link;

@@ -18,7 +18,7 @@ struct sendq {
     bool retry_later;  /* nothing may leave before SENDQ_RETRY_MS passed: clear it, then flush */
     int error;         /* not 0: the connection is broken for good */
 };
-#define SENDQ_RETRY_MS 10u
+#define SENDQ_RETRY_MS 2u
 
 void sendq_init(struct sendq *q, int fd);
 void sendq_fini(struct sendq *q); /* empties the queue and closes its descriptors */

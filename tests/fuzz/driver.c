@@ -36,7 +36,8 @@ static void run_one(const uint8_t *data, size_t size, const char *name, long rou
 /* One to four small damages: flip, overwrite, cut, double. */
 static size_t damage(uint8_t *data, size_t size, unsigned *seed)
 {
-    static const uint8_t odd[] = {0x00, 0x01, 0x7f, 0x80, 0xc1, 0xd9, 0xdd, 0xdf, 0xff, '<', '"', '\n'};
+    static const uint8_t odd[] = {0x00, 0x01, 0x7f, 0x80, 0xc1, 0xd9,
+                                  0xdd, 0xdf, 0xff, '<', '"', '\n'};
 
     for (int n = 1 + rand_r(seed) % 4; n > 0 && size > 0; n--) {
         size_t at = (size_t)rand_r(seed) % size, len = 1 + (size_t)rand_r(seed) % 8;

@@ -197,10 +197,10 @@ static void test_ask_with_a_large_payload(void **state)
     (void)state;
     prepare(&s, MSG_KIND_REPLY, 1, MSG_SETXATTR, NULL);
     fd = start(&s);
-    assert_int_equal(client_ask(fd, MSG_SETXATTR, &no_fields, big, PROTO_PAYLOAD_MAX_BYTES + 1, 2000,
-                                &a), -EMSGSIZE);
-    assert_int_equal(client_ask(fd, MSG_SETXATTR, &no_fields, big, PROTO_PAYLOAD_MAX_BYTES, 2000, &a),
-                     0);
+    int r = client_ask(fd, MSG_SETXATTR, &no_fields, big, PROTO_PAYLOAD_MAX_BYTES + 1, 2000, &a);
+    assert_int_equal(r, -EMSGSIZE);
+    r = client_ask(fd, MSG_SETXATTR, &no_fields, big, PROTO_PAYLOAD_MAX_BYTES, 2000, &a);
+    assert_int_equal(r, 0);
     client_answer_fini(&a);
     finish(&s);
     close(fd);
