@@ -93,6 +93,27 @@ static int rename_into(struct file_job *job, const struct file_path *path,
     return r == -EAGAIN ? -EBUSY : r;
 }
 
+/* Owner and mode of what is replaced, else of the directory: best effort, as only root may give
+ * files away. Until here the file was its maker's only. */
+static void inherit(struct file_store *fs, const struct file_path *path, int fd)
+{
+    _cleanup_(closep) int parent = file_path_open_parent(fs, path);
+    struct stat st, old;
+
+    if (fstat(parent < 0 ? fs->root : parent, &st) < 0)
+        return;
+    if (parent >= 0 && fstatat(parent, path->leaf, &old, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG(old.st_mode)) {
+        if (fchown(fd, old.st_uid, old.st_gid) < 0 && fchown(fd, (uid_t)-1, old.st_gid) < 0)
+            old.st_mode &= ~(mode_t)S_IRWXG; /* it would be another group's right */
+        (void)fchmod(fd, old.st_mode & 0777);
+        return;
+    }
+    if (st.st_mode & S_ISGID)
+        (void)fchown(fd, (uid_t)-1, st.st_gid);
+    (void)fchmod(fd, file_path_mode(&st, false));
+}
+
 int file_io_commit(struct file_job *job, int fd, int dir, const char *name,
                    const struct file_attrs *attrs)
 {
@@ -106,6 +127,8 @@ int file_io_commit(struct file_job *job, int fd, int dir, const char *name,
 
     if (r == 0)
         r = file_io_touch(job->fs, fd);
+    if (r == 0)
+        inherit(job->fs, &path, fd);
     if (r == 0)
         r = file_attr_save_xattrs(fd, attrs);
     if (r == -ENOTSUP) {
@@ -130,13 +153,13 @@ int file_io_commit(struct file_job *job, int fd, int dir, const char *name,
     }
     close(take_fd(&lock));
     /* The object is there: an error from here on leaves the outcome open, as with a lost reply. */
-    if (fsync(parent) < 0)
-        return -errno;
-    return file_io_meta(&st, &req->meta);
+    r = file_path_sync(parent);
+    return r < 0 ? r : file_io_meta(&st, &req->meta);
 }
 
-/* With the lock. The directory exists or is made; *ret_fd is it. */
-static int make_dir(struct file_job *job, const struct file_path *path, int *ret_fd)
+/* With the lock. The directory exists or is made; *ret_fd is it, *ret_parent is where it stands. */
+static int make_marker(struct file_job *job, const struct file_path *path, int *ret_fd,
+                       int *ret_parent)
 {
     struct store_req *req = job->req;
     _cleanup_(closep) int parent = file_path_make_parent(job->fs, path);
@@ -147,9 +170,10 @@ static int make_dir(struct file_job *job, const struct file_path *path, int *ret
 
     if (parent < 0)
         return parent;
-    made = mkdirat(parent, path->leaf, 0777) == 0;
-    if (!made && errno != EEXIST)
-        return -errno;
+    r = file_path_make_dir(parent, path->leaf);
+    if (r < 0 && r != -EEXIST)
+        return r;
+    made = r == 0;
     fd = openat(parent, path->leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ELOOP ? -ENOTDIR : -errno;
@@ -165,9 +189,8 @@ static int make_dir(struct file_job *job, const struct file_path *path, int *ret
             (void)unlinkat(parent, path->leaf, AT_REMOVEDIR);
         return r;
     }
-    if (fsync(parent) < 0)
-        return -errno;
     *ret_fd = take_fd(&fd);
+    *ret_parent = take_fd(&parent);
     return 0;
 }
 
@@ -176,6 +199,7 @@ int file_io_commit_dir(struct file_job *job, const struct file_attrs *attrs)
     struct store_req *req = job->req;
     _cleanup_(closep) int lock = -1;
     _cleanup_(closep) int fd = -1;
+    _cleanup_(closep) int parent = -1;
     struct file_path path;
     struct stat st;
     int r = file_path_split(req->key, &path);
@@ -185,7 +209,7 @@ int file_io_commit_dir(struct file_job *job, const struct file_attrs *attrs)
     lock = file_io_lock(job->fs);
     if (lock < 0)
         return lock;
-    r = make_dir(job, &path, &fd);
+    r = make_marker(job, &path, &fd, &parent);
     if (r == -ENOTDIR)
         return file_job_fail(job, r, "an object has the name of this directory or one above");
     if (r == 0)
@@ -194,7 +218,11 @@ int file_io_commit_dir(struct file_job *job, const struct file_attrs *attrs)
         file_path_prune(job->fs, path.dir);
         return r;
     }
-    if (fsync(fd) < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    return file_io_meta(&st, &req->meta);
+    close(take_fd(&lock));
+    r = file_path_sync(fd);
+    if (r == 0)
+        r = file_path_sync(parent);
+    if (r == 0 && fstat(fd, &st) < 0)
+        r = -errno;
+    return r < 0 ? r : file_io_meta(&st, &req->meta);
 }

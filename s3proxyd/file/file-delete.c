@@ -55,7 +55,7 @@ static int delete_marker(struct file_job *job, const struct file_path *path, int
     if (!marker)
         return 0;
     r = file_attr_set_implicit(job->fs, fd, path->key, true);
-    return r == 0 && fsync(fd) < 0 ? -errno : r;
+    return r == 0 ? file_path_sync(fd) : r;
 }
 
 /* *ret_parent: the directory to sync before the answer, or -1 when nothing changed. */
@@ -92,7 +92,7 @@ int file_delete_one(struct file_job *job)
     close(take_fd(&lock));
     if (r < 0)
         return file_job_fail(job, r, "the object could not be deleted");
-    return parent >= 0 && fsync(parent) < 0 ? -errno : 0;
+    return parent >= 0 ? file_path_sync(parent) : 0;
 }
 
 /* A thousand keys mostly share few directories: each is synced when the next one comes. */
@@ -117,11 +117,11 @@ int file_delete_many(struct file_job *job)
         close(take_fd(&lock));
         if (parent < 0)
             continue;
-        if (pending >= 0 && !str_eq(synced, path.dir) && fsync(pending) < 0)
-            return -errno;
+        if (pending >= 0 && !str_eq(synced, path.dir) && (r = file_path_sync(pending)) < 0)
+            return r;
         closep(&pending);
         pending = take_fd(&parent);
         memcpy(synced, path.dir, strlen(path.dir) + 1);
     }
-    return pending >= 0 && fsync(pending) < 0 ? -errno : 0;
+    return pending >= 0 ? file_path_sync(pending) : 0;
 }

@@ -69,6 +69,7 @@ int file_io_touch(struct file_store *fs, int fd)
 int file_io_lock(struct file_store *fs)
 {
     _cleanup_(closep) int dir = -1;
+    struct stat st;
     int fd = file_path_open(fs, FILE_PRIVATE_DIR "/lock", O_RDONLY);
 
     if (fd == -ENOENT) {
@@ -78,6 +79,8 @@ int file_io_lock(struct file_store *fs)
         fd = openat(dir, "../lock", O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (fd < 0)
             fd = -errno;
+        else if (fstat(dir, &st) == 0) /* whoever may write objects locks */
+            (void)fchmod(fd, file_path_mode(&st, false));
     }
     if (fd < 0)
         return fd;
@@ -111,7 +114,7 @@ int file_io_temp_open(struct file_store *fs, struct file_io_temp *temp)
     r = file_io_random_name(temp->name, sizeof(temp->name));
     if (r < 0)
         return r;
-    fd = openat(dir, temp->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    fd = openat(dir, temp->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     temp->fd = fd;

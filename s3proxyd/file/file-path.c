@@ -68,7 +68,31 @@ int file_path_split(const char *key, struct file_path *ret_path)
 
 bool file_path_absent(int error)
 {
-    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EXDEV;
+}
+
+mode_t file_path_mode(const struct stat *parent, bool is_dir)
+{
+    return is_dir ? (parent->st_mode & 02775) | 0700 : (parent->st_mode & 0664) | 0600;
+}
+
+int file_path_make_dir(int parent, const char *name)
+{
+    struct stat st;
+
+    if (fstat(parent, &st) < 0)
+        return -errno;
+    if (mkdirat(parent, name, 0700) < 0)
+        return -errno;
+    (void)fchmodat(parent, name, file_path_mode(&st, true), 0); /* not every file system can */
+    return 0;
+}
+
+static bool same_device(struct file_store *fs, int fd)
+{
+    struct stat here, root;
+
+    return fstat(fd, &here) == 0 && fstat(fs->root, &root) == 0 && here.st_dev == root.st_dev;
 }
 
 /* O_NOFOLLOW | O_DIRECTORY on a link is ENOTDIR for most kernels: fine, both mean absent. */
@@ -89,17 +113,24 @@ static int walk(struct file_store *fs, char *path, int flags)
         close(dir);
         dir = next;
         at = slash + 1;
+        if (!same_device(fs, dir))
+            return -EXDEV;
     }
     int fd = openat(dir, at, flags | O_NOFOLLOW | O_CLOEXEC);
 
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    if (same_device(fs, fd))
+        return fd;
+    close(fd);
+    return -EXDEV;
 }
 
 int file_path_open(struct file_store *fs, const char *path, int flags)
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
     char buf[PROTO_KEY_MAX_BYTES + 64];
     size_t len = strlen(path);
@@ -130,6 +161,14 @@ int file_path_open_parent(struct file_store *fs, const struct file_path *path)
     return file_path_open(fs, path->dir, O_RDONLY | O_DIRECTORY);
 }
 
+int file_path_sync(int dir)
+{
+    if (fsync(dir) == 0)
+        return 0;
+    /* Some file systems cannot sync a directory and say so; there is nothing better to be had. */
+    return errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
+}
+
 /* One level: opens `name` below *dir, made and marked when absent, and replaces *dir by it. */
 static int step_down(struct file_store *fs, int *dir, const char *name, const char *key)
 {
@@ -137,16 +176,15 @@ static int step_down(struct file_store *fs, int *dir, const char *name, const ch
     int next = openat(*dir, name, flags);
 
     if (next < 0 && errno == ENOENT) {
-        bool made = mkdirat(*dir, name, 0777) == 0;
+        int r = file_path_make_dir(*dir, name);
 
-        if (!made && errno != EEXIST)
-            return -errno;
+        if (r < 0 && r != -EEXIST)
+            return r;
         next = openat(*dir, name, flags);
-        if (next >= 0 && made) {
-            int r = file_attr_set_implicit(fs, next, key, true);
-
-            if (r == 0 && fsync(*dir) < 0)
-                r = -errno;
+        if (next >= 0 && r == 0) {
+            r = file_attr_set_implicit(fs, next, key, true);
+            if (r == 0)
+                r = file_path_sync(*dir);
             if (r < 0) {
                 close(next);
                 return r;
@@ -218,18 +256,20 @@ int file_path_private(struct file_store *fs, const char *name)
 {
     char path[64];
     _cleanup_(closep) int top = -1;
-    int fd;
+    int fd, r;
 
     (void)snprintf(path, sizeof(path), FILE_PRIVATE_DIR "/%s", name);
     fd = file_path_open(fs, path, O_RDONLY | O_DIRECTORY);
     if (fd != -ENOENT)
         return fd;
-    if (mkdirat(fs->root, FILE_PRIVATE_DIR, 0777) < 0 && errno != EEXIST)
-        return -errno;
+    r = file_path_make_dir(fs->root, FILE_PRIVATE_DIR);
+    if (r < 0 && r != -EEXIST)
+        return r;
     top = file_path_open(fs, FILE_PRIVATE_DIR, O_RDONLY | O_DIRECTORY);
     if (top < 0)
         return top;
-    if (mkdirat(top, name, 0777) < 0 && errno != EEXIST)
-        return -errno;
+    r = file_path_make_dir(top, name);
+    if (r < 0 && r != -EEXIST)
+        return r;
     return file_path_open(fs, path, O_RDONLY | O_DIRECTORY);
 }

@@ -22,15 +22,21 @@ int file_path_split(const char *key, struct file_path *ret_path);
 bool file_path_name_ok(const char *name, size_t len, bool at_root);
 
 /* path: relative, "" for the directory itself, a final '/' is ignored. ret: descriptor | -ENOENT |
- * -ENOTDIR | -ELOOP (a link on the way or at the end) | -errno */
+ * -ENOTDIR | -ELOOP (a link on the way or at the end) | -EXDEV (something is mounted there: it may
+ * be this very store, and objects could not be renamed into it) | -errno */
 int file_path_open(struct file_store *fs, const char *path, int flags);
 /* The leaf's directory. */
 int file_path_open_parent(struct file_store *fs, const struct file_path *path);
-/* The same, made where missing and marked as implicit; with the lock held. */
+/* What is made takes its mode from the directory it is made in, not from a umask: the backend's own
+ * is strict, and objects are for other programs too. Never for everybody to write. */
+mode_t file_path_mode(const struct stat *parent, bool is_dir);
+int file_path_make_dir(int parent, const char *name); /* 0 | -EEXIST | -errno */
+int file_path_sync(int dir);                          /* 0 | -errno */
+/* As file_path_open_parent(), made where missing and marked as implicit; with the lock held. */
 int file_path_make_parent(struct file_store *fs, const struct file_path *path);
 /* Removes `dir` and what is above it as long as they are implicit and empty; with the lock held. */
 void file_path_prune(struct file_store *fs, const char *dir);
 /* A directory below .hafiz, made where missing. ret: descriptor | -errno */
 int file_path_private(struct file_store *fs, const char *name);
-/* Means "no such key" where a key is looked for: absent, below a file, or behind a link. */
+/* Means "no such key" where a key is looked for: absent, below a file, behind a link or a mount. */
 bool file_path_absent(int error);

@@ -65,7 +65,7 @@ static int write_info(int dir, const struct store_req *req)
         r = file_attrs_from_req(&attrs, req);
     if (r < 0)
         return r;
-    fd = openat(dir, "info", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    fd = openat(dir, "info", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     return fd < 0 ? -errno : file_attrs_write(&attrs, fd);
 }
 
@@ -88,12 +88,12 @@ int file_upload_create(struct file_job *job)
     uploads = file_path_private(job->fs, "uploads");
     if (uploads < 0)
         return uploads;
-    if (mkdirat(uploads, id, 0777) < 0)
+    if (mkdirat(uploads, id, 0700) < 0)
         return -errno;
     dir = openat(uploads, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     r = dir < 0 ? -errno : write_info(dir, req);
     if (r == 0) {
-        data = openat(dir, "data", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        data = openat(dir, "data", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         r = data < 0 ? -errno : 0;
     }
     if (r == 0) {
@@ -187,7 +187,7 @@ static int open_part_target(struct file_job *job, int dir, struct part *part, ui
     if (r < 0)
         return r;
     *ret_offset = 0;
-    fd = openat(dir, part->blob, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    fd = openat(dir, part->blob, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     return fd < 0 ? -errno : fd;
 }
 

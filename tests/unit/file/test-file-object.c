@@ -294,6 +294,47 @@ static void test_delete_many_and_conditional_delete(void **state)
     assert_int_equal(rig_head(rig, "z"), 0);
 }
 
+static mode_t mode_of(struct rig *rig, const char *name)
+{
+    char path[256];
+    struct stat st;
+
+    rig_path(rig, name, path, sizeof(path));
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void set_mode(struct rig *rig, const char *name, mode_t mode)
+{
+    char path[256];
+
+    rig_path(rig, name, path, sizeof(path));
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+static void test_modes_come_from_the_directory_and_stay(void **state)
+{
+    struct rig *rig = *state;
+    mode_t before = umask(0077); /* as the backend's */
+
+    assert_int_equal(rig_put(rig, "private/f", "x"), 0); /* the directory is 0700 */
+    assert_int_equal(mode_of(rig, "private/f"), 0600);
+    set_mode(rig, "", 0755);
+    assert_int_equal(rig_put(rig, "d/f", "x"), 0);
+    assert_int_equal(rig_put(rig, "e/", ""), 0);
+    assert_int_equal(mode_of(rig, "d"), 0755);
+    assert_int_equal(mode_of(rig, "e"), 0755);
+    assert_int_equal(rig_put(rig, "d/f", "x"), 0);
+    assert_int_equal(mode_of(rig, "d/f"), 0644);
+    set_mode(rig, "d/f", 0640);
+    assert_int_equal(rig_put(rig, "d/f", "new"), 0);
+    assert_int_equal(mode_of(rig, "d/f"), 0640);
+    set_mode(rig, "d", 0777);
+    assert_int_equal(rig_put(rig, "d/g", "x"), 0);
+    assert_int_equal(mode_of(rig, "d/g"), 0664); /* never for everybody to write */
+    umask(before);
+}
+
 #define RACERS 16
 
 struct race {
@@ -354,6 +395,8 @@ int main(void)
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(test_copy_conditions, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_delete_many_and_conditional_delete, rig_setup,
+                                        rig_teardown),
+        cmocka_unit_test_setup_teardown(test_modes_come_from_the_directory_and_stay, rig_setup,
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(test_one_of_many_creators_wins, rig_setup, rig_teardown),
     };
