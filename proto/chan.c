@@ -21,6 +21,7 @@
 
 #define RECV_BYTES (64u * 1024)
 #define CORK_FRAME_BYTES 4096u /* larger answers do not wait for their neighbours */
+#define LINGER_MS 5000u        /* for a peer to take what was queued before the end */
 #define QUEUED_FDS_MAX 64u     /* descriptors kept open for a peer that does not read */
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83 /* Linux 6.16; older kernels refuse it, and descriptors are closed on arrival */
@@ -29,7 +30,7 @@
 struct chan {
     struct loop *loop;
     struct loop_io *io;
-    struct loop_timer *retry;
+    struct loop_timer *retry, *linger;
     struct loop_task task;
     const struct chan_ops *ops;
     void *arg;
@@ -54,6 +55,7 @@ static void chan_end(struct chan *chan, int error)
     sendq_fini(&chan->out);
     loop_io_want(chan->io, 0);
     loop_timer_clear(chan->retry);
+    loop_timer_clear(chan->linger);
     loop_task_add(chan->loop, &chan->task);
 }
 
@@ -273,6 +275,11 @@ static void retry_now(void *arg)
     flush(chan);
 }
 
+static void linger_over(void *arg)
+{
+    chan_end(arg, -ETIMEDOUT);
+}
+
 static void task_run(void *arg)
 {
     struct chan *chan = arg;
@@ -313,6 +320,8 @@ int chan_new(struct loop *loop, int fd, const struct chan_ops *ops, void *arg,
     if (r == 0)
         r = loop_timer_new(loop, retry_now, chan, &chan->retry);
     if (r == 0)
+        r = loop_timer_new(loop, linger_over, chan, &chan->linger);
+    if (r == 0)
         r = loop_io_want(chan->io, LOOP_READ);
     if (r < 0) {
         chan_free(chan);
@@ -332,6 +341,7 @@ void chan_free(struct chan *chan)
     sendq_fini(&chan->out);
     loop_task_cancel(&chan->task);
     loop_timer_free(chan->retry);
+    loop_timer_free(chan->linger);
     loop_io_free(chan->io);
     close(chan->fd);
     frame_parser_fini(&chan->parser);
@@ -357,6 +367,8 @@ void chan_pause(struct chan *chan, bool paused)
 
 void chan_shutdown(struct chan *chan)
 {
+    if (!chan->shutting && !chan->ended)
+        loop_timer_set_ms(chan->linger, LINGER_MS);
     chan->shutting = true;
     flush(chan);
 }

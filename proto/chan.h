@@ -42,5 +42,5 @@ int chan_send(struct chan *chan, const struct str *head, const void *payload, si
 size_t chan_queued_bytes(const struct chan *chan);
 /* Stop or go on reading the peer (the server's own back-pressure). */
 void chan_pause(struct chan *chan, bool paused);
-/* Sends what is queued, then ends: closed(0) follows. */
+/* Sends what is queued, then ends: closed(0) follows, or closed(-ETIMEDOUT) if the peer does not read. */
 void chan_shutdown(struct chan *chan);

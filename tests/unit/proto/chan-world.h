@@ -120,8 +120,8 @@ static inline void request(struct world *w, uint64_t id)
     raw_send(&w->peer, MSG_KIND_REQUEST, id, MSG_STATFS, NULL, NULL, 0);
 }
 
-static inline void reply(struct world *w, uint64_t id, const void *payload, size_t len, const int *fds,
-                  unsigned nfds)
+static inline void reply(struct world *w, uint64_t id, const void *payload, size_t len,
+                         const int *fds, unsigned nfds)
 {
     struct str out = STR_NULL;
 

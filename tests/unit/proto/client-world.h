@@ -101,9 +101,11 @@ static inline void done_cb(struct client_call *base, const struct client_reply *
     call->nfds = reply->nfds;
     for (unsigned i = 0; i < reply->nfds; i++)
         call->fd_numbers[i] = number_of_fd(reply->fds[i]);
-    if (call->chain)
-        must(client_start(call->chain, &call->next->base, MSG_STATFS, &no_fields, NULL, 0, done_cb) ==
-             0);
+    if (call->chain) {
+        int r = client_start(call->chain, &call->next->base, MSG_STATFS, &no_fields, NULL, 0,
+                             done_cb);
+        must(r == 0);
+    }
     call->error = reply->error;
 }
 
@@ -120,7 +122,8 @@ static inline int await(struct call *call)
     return call->error;
 }
 
-static inline void answer(struct world *w, const struct msg_head *head, const void *payload, size_t len)
+static inline void answer(struct world *w, const struct msg_head *head, const void *payload,
+                          size_t len)
 {
     raw_send(&w->server, MSG_KIND_REPLY, head->id, head->method, NULL, payload, len);
 }

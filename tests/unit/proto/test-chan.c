@@ -146,6 +146,19 @@ static void test_shutdown_sends_what_is_queued(void **state)
     assert_int_equal(w->closed, 0);
 }
 
+static void test_shutdown_does_not_wait_for_ever(void **state)
+{
+    struct world *w = *state;
+    static char big[1000000];
+
+    for (uint64_t id = 1; id <= 4; id++)
+        reply(w, id, big, sizeof(big), NULL, 0);
+    chan_shutdown(w->chan);
+    for (int i = 0; i < 80 && w->closed == OPEN; i++)
+        spin(w, 100);
+    assert_int_equal(w->closed, -ETIMEDOUT);
+}
+
 static void test_shutdown_from_a_callback(void **state)
 {
     struct world *w = *state;
@@ -251,6 +264,7 @@ int main(void)
         T(test_a_large_frame_may_free_the_channel),
         T(test_pause_holds_every_frame_back),
         T(test_shutdown_sends_what_is_queued),
+        T(test_shutdown_does_not_wait_for_ever),
         T(test_shutdown_from_a_callback),
         T(test_back_pressure),
         T(test_descriptors_in_order_through_a_full_socket),
