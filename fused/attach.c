@@ -213,8 +213,21 @@ static int try(struct attach *a, struct attached *ret, char **why)
     return r;
 }
 
+/* Which endpoint, which profile: what the server's words leave out because it is ours. */
+static char *context(const struct attach *a)
+{
+    if (a->volume || a->source.kind == SOURCE_FILE)
+        return strdup("");
+    if (a->keys.kind == KEYS_PROFILE)
+        return str_dup_printf(" (profile %s%s%s)", a->keys.profile,
+                              a->opts->endpoint ? ", endpoint " : "",
+                              a->opts->endpoint ? a->opts->endpoint : "");
+    return a->opts->endpoint ? str_dup_printf(" (endpoint %s)", a->opts->endpoint) : strdup("");
+}
+
 static int explain(const struct attach *a, int r, char **why)
 {
+    _cleanup_(freep) char *where = context(a);
     _cleanup_(freep) char *words = take(*why);
     const char *text = words && *words ? words : strerror(-r);
 
@@ -227,7 +240,7 @@ static int explain(const struct attach *a, int r, char **why)
                               "--socket to use your own backend)",
                               text);
     else
-        *why = strdup(text);
+        *why = str_dup_printf("%s%s", text, where ? where : "");
     return *why ? r : -ENOMEM;
 }
 

@@ -285,6 +285,8 @@ int backend_connect(struct backend *b, int *ret_fd, char **why)
         *why = str_dup_printf("the backend at %s speaks another version of the protocol than this "
                               "hafiz-mount: install the same version of both",
                               b->socket);
+    else if (r == -ENAMETOOLONG || r == -ENOTSOCK)
+        *why = str_dup_printf("%s cannot be a backend's socket: %s", b->socket, strerror(-r));
     else if (r == -EPERM)
         *why =
             str_dup_printf("the backend at %s runs as somebody who is not trusted here", b->socket);

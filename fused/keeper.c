@@ -301,7 +301,10 @@ static int run(struct keeper *k)
 int keeper_run(struct attach *a, const char *path, int report_fd)
 {
     const struct opts *o = a->opts;
-    struct keeper k = {
+    /* Static, since libfuse has no call that frees a session without unmounting it. */
+    static struct keeper k;
+
+    k = (struct keeper){
         .attach = a,
         .path = path,
         .daemon = {.timeo_ns = o->timeo_s * NS_PER_S,

@@ -44,11 +44,13 @@ static int set_passwd_file(struct keys *k, const char *path, const struct source
                            char **why)
 {
     const char *reason = NULL;
+    struct stat st = {0};
     int r = cred_new_passwd_file(path, source->bucket, &k->cred, &reason);
     if (r == -ENOMEM)
         return r;
     if (r < 0)
-        return fail(why, str_dup_printf("the password file %s cannot be used: %s", path,
+        return fail(why, str_dup_printf("the password file %s (mode %04o) cannot be used: %s", path,
+                                        stat(path, &st) == 0 ? st.st_mode & 07777 : 0,
                                         reason ? reason : strerror(-r)));
     k->kind = KEYS_STATIC;
     return 0;

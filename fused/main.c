@@ -146,7 +146,7 @@ int main(int argc, char **argv)
 
     close_curtains();
     if (r == 0)
-        r = opts_env(&o);
+        r = opts_env(&o, &why);
     if (r < 0) {
         r = complain(KEEPER_USAGE, why);
     } else if (o.help) {

@@ -24,7 +24,7 @@ static int from_env(char **field, const char *const *names, size_t count)
     return 0;
 }
 
-int opts_env(struct opts *o)
+int opts_env(struct opts *o, char **why)
 {
     static const char *const endpoint[] = {"HAFIZ_ENDPOINT", "AWS_ENDPOINT_URL_S3",
                                            "AWS_ENDPOINT_URL"};
@@ -35,6 +35,10 @@ int opts_env(struct opts *o)
         r = from_env(&o->region, region, ARRAY_SIZE(region));
     if (r == 0)
         r = from_env(&o->socket, socket, ARRAY_SIZE(socket));
+    if (r == 0 && o->endpoint && !opts_is_endpoint(o->endpoint)) {
+        *why = str_dup_printf("the environment's endpoint is no URL like http://host:9000");
+        r = *why ? -EINVAL : -ENOMEM;
+    }
     return r;
 }
 

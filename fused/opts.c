@@ -98,13 +98,40 @@ static int set_owner(uint64_t *field, bool group, const char *value)
     return 0;
 }
 
-/* s3fs' `endpoint=` is a region, ours a URL. */
-static int set_endpoint(struct opts *o, const char *value, char **why)
+bool opts_is_endpoint(const char *url)
 {
-    if (strstr(value, "://"))
+    size_t scheme = str_starts(url, "https://") ? 8 : str_starts(url, "http://") ? 7 : 0;
+    const char *host = url + scheme;
+    size_t len = strcspn(host, "/");
+    const char *colon = memrchr(host, ':', len);
+    uint64_t port = 443;
+
+    if (scheme == 0 || len == 0 || colon == host || strpbrk(host, "@?# \\\"<>"))
+        return false;
+    for (const char *c = host; *c; c++)
+        if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7f)
+            return false;
+    if (colon && !memchr(colon, ']', len - (size_t)(colon - host))) {
+        char digits[6] = "";
+        size_t n = len - (size_t)(colon + 1 - host);
+        if (n >= sizeof(digits))
+            return false;
+        memcpy(digits, colon + 1, n);
+        if (str_to_u64(digits, 10, &port) < 0)
+            return false;
+    }
+    return port > 0 && port <= 65535;
+}
+
+/* s3fs' `endpoint=` is a region, ours a URL. */
+static int set_endpoint(struct opts *o, bool may_be_region, const char *value, char **why)
+{
+    if (opts_is_endpoint(value))
         return set_str(&o->endpoint, value);
-    if (value[0] == '\0' || strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(value))
-        return fail(why, str_dup_printf("endpoint needs a URL such as https://host:9000"));
+    if (!may_be_region || value[0] == '\0' ||
+        strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(value))
+        return fail(why, str_dup_printf(
+                             "the endpoint is no URL like http://host:9000 (no user, no query)"));
     return set_str(&o->region, value);
 }
 
@@ -134,16 +161,17 @@ static int set_kernel(struct str *kernel, const char *name)
     return str_addf(kernel, ",%s", name);
 }
 
-/* value: NULL, or a text that may be overwritten. */
-static int row_set(struct opts *o, const struct row *row, enum form form, char *value, char **why)
+/* name, len: as it was written. value: NULL, or a text that may be overwritten. */
+static int row_set(struct opts *o, const struct row *row, enum form form, const char *name,
+                   size_t len, char *value, char **why)
 {
     void *field = (char *)o + row->field;
     int r = 0;
 
     if (kind_takes_value(row->kind) && !value)
-        return fail(why, str_dup_printf("option '%s' needs a value", row->name));
+        return fail(why, str_dup_printf("option '%.*s' needs a value", (int)len, name));
     if (row->kind == FLAG && value)
-        return fail(why, str_dup_printf("option '%s' takes no value", row->name));
+        return fail(why, str_dup_printf("option '%.*s' takes no value", (int)len, name));
     switch (row->kind) {
     case FLAG:
         *(uint64_t *)field = row->value;
@@ -157,13 +185,13 @@ static int row_set(struct opts *o, const struct row *row, enum form form, char *
         break;
     case OLD:
         o->s3fs |= form == WORD;
-        r = set_str(field, value);
+        r = field == &o->endpoint ? set_endpoint(o, false, value, why) : set_str(field, value);
         break;
     case STR:
         r = set_str(field, value);
         break;
     case ENDPOINT:
-        r = set_endpoint(o, value, why);
+        r = set_endpoint(o, form == WORD, value, why);
         break;
     case KEY:
         r = set_key(field, value);
@@ -175,7 +203,8 @@ static int row_set(struct opts *o, const struct row *row, enum form form, char *
         break;
     }
     if (r == -EINVAL && !*why)
-        return fail(why, str_dup_printf("option '%s': '%s' is not possible", row->name, value));
+        return fail(why,
+                    str_dup_printf("option '%.*s': '%s' is not possible", (int)len, name, value));
     return r;
 }
 
@@ -197,7 +226,7 @@ static int word_set(struct opts *o, char *word, char **why)
         return 0;
     if (!row)
         return fail(why, str_dup_printf("unknown option '%.*s' (see --help)", (int)len, word));
-    return row_set(o, row, WORD, value, why);
+    return row_set(o, row, WORD, word, len, value, why);
 }
 
 /* Words are separated by commas; `\,` is a comma within one. The copy of the words may hold a
@@ -238,7 +267,7 @@ static int long_set(struct opts *o, char **argv, int *at, int argc, char **why)
         return fail(why, str_dup_printf("unknown option '--%.*s' (see --help)", (int)len, name));
     if (!value && kind_takes_value(row->kind) && *at + 1 < argc)
         value = argv[++*at];
-    return row_set(o, row, LONG, value, why);
+    return row_set(o, row, LONG, name, len, value, why);
 }
 
 static int short_set(struct opts *o, char **argv, int *at, int argc, char **why)
@@ -307,7 +336,8 @@ static int check(struct opts *o, char **why)
     if (o->help || o->version)
         return 0;
     if (!o->source)
-        return fail(why, str_dup_printf("SOURCE and MOUNTPOINT are missing (see --help)"));
+        return fail(why, str_dup_printf(
+                             "usage: hafiz-mount SOURCE MOUNTPOINT [options]; --help says more"));
     if (!o->mountpoint)
         return fail(why, str_dup_printf("MOUNTPOINT is missing (see --help)"));
     if (o->mountpoint[0] == '\0')

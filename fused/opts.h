@@ -31,8 +31,11 @@ struct opts {
 /* Parses and overwrites every secret in argv, also on failure. *ret always needs opts_fini(); on
  * failure *ret_why is malloc'd or NULL (no memory). 0 | -EINVAL | -ENOMEM */
 int opts_parse(int argc, char **argv, struct opts *ret, char **ret_why);
-/* The environment, for what the arguments left open: HAFIZ_* and AWS_* except keys. 0 | -ENOMEM */
-int opts_env(struct opts *o);
+/* The environment, for what the arguments left open: HAFIZ_* and AWS_* except keys.
+ * 0 | -EINVAL (*ret_why, malloc'd) | -ENOMEM */
+int opts_env(struct opts *o, char **ret_why);
+/* scheme://host[:port][/path], and nothing else that a URL may have: keys least of all. */
+bool opts_is_endpoint(const char *url);
 void opts_fini(struct opts *o);
 
 void opts_print_help(void);

@@ -88,6 +88,9 @@ static int parse_word(const char *text, struct source *s, char **why)
     const char *colon = strchr(text, ':');
     size_t len = colon ? (size_t)(colon - text) : strlen(text);
 
+    if (str_starts(text, "s3:") || str_starts(text, "gs:") || str_starts(text, "file:"))
+        return fail(why,
+                    str_dup_printf("'%s' lacks the slashes of s3://, gs:// or file:///", text));
     if (memchr(text, '/', len))
         return fail(why, str_dup_printf("'%s' is neither a bucket nor a volume; a directory is "
                                         "file:///directory, a prefix s3://bucket/prefix",

@@ -202,7 +202,7 @@ static void test_commas_in_words(void **state)
 static void test_mistakes_have_a_line(void **state)
 {
     static const char *const lines[][2] = {
-        {"hafiz-mount", "SOURCE"},
+        {"hafiz-mount", "usage: hafiz-mount SOURCE MOUNTPOINT"},
         {"hafiz-mount b", "MOUNTPOINT"},
         {"hafiz-mount b @", "empty"},
         {"hafiz-mount b /m /n", "/n"},
@@ -212,6 +212,13 @@ static void test_mistakes_have_a_line(void **state)
         {"hafiz-mount b /m -o", "-o"},
         {"hafiz-mount b /m --endpoint", "endpoint"},
         {"hafiz-mount b /m --endpoint localhost:9000", "URL"},
+        {"hafiz-mount b /m --endpoint http://", "endpoint"},
+        {"hafiz-mount b /m --endpoint http://u:p@h", "endpoint"},
+        {"hafiz-mount b /m --endpoint http://h:70000", "endpoint"},
+        {"hafiz-mount b /m --endpoint http://h:x", "endpoint"},
+        {"hafiz-mount b /m --endpoint ftp://h", "endpoint"},
+        {"hafiz-mount b /m -o url=localhost", "endpoint"},
+        {"hafiz-mount b /m -o attr_ttl", "attr_ttl"},
         {"hafiz-mount b /m --attr-ttl 99999999", "99999999"},
         {"hafiz-mount b /m --umask 9", "umask"},
         {"hafiz-mount b /m --uid nobody-of-that-name", "uid"},
@@ -250,13 +257,13 @@ static void test_environment_fills_gaps_only(void **state)
     setenv("AWS_REGION", "", 1);
     setenv("AWS_DEFAULT_REGION", "r2", 1);
     struct line l = parse("hafiz-mount b /m");
-    assert_int_equal(opts_env(&l.o), 0);
+    assert_int_equal(opts_env(&l.o, &l.why), 0);
     assert_string_equal(l.o.endpoint, "http://env:1");
     assert_false(l.o.endpoint_given);
     assert_string_equal(l.o.region, "r2");
     done(&l);
     l = parse("hafiz-mount b /m --endpoint https://arg");
-    assert_int_equal(opts_env(&l.o), 0);
+    assert_int_equal(opts_env(&l.o, &l.why), 0);
     assert_string_equal(l.o.endpoint, "https://arg");
     assert_true(l.o.endpoint_given);
     done(&l);

@@ -71,6 +71,8 @@ static void test_odd_sources_are_refused_with_a_line(void **state)
         "/srv/data",
         "./data",
         "bucket/prefix",
+        "file:dir",
+        "s3:bucket",
         ".hidden",
         "-o",
         ":/prefix",
