@@ -17,6 +17,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "s3proxyd/file/file-io.h"
+#include "s3proxyd/file/file-mount.h"
 #include "s3proxyd/file/file-names.h"
 #include "s3proxyd/file/file-path.h"
 #include "s3proxyd/file/file-sweep.h"
@@ -67,10 +68,13 @@ void file_job_progress(struct file_job *job, uint64_t got)
         mailbox_post(pool_home(job->fs->pool), &job->progress);
 }
 
-/* Still the directory that was opened, and readable? */
+/* Still the directory that was opened, and readable? Mounted over by ourselves is fine. */
 static int check(struct file_job *job)
 {
     struct file_store *fs = job->fs;
+
+    if (file_mount_is_ours(fs->directory))
+        return 0;
     _cleanup_(closep) int fd = open(fs->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat now, then;
 
@@ -203,6 +207,10 @@ int file_store_new(struct pool *pool, const char *directory, struct store **ret_
 
     if (directory[0] != '/')
         return -EINVAL;
+    if (file_mount_is_ours(directory)) {
+        log_error("file", "%s lies on a mount of hafiz itself", log_esc(directory));
+        return -ELOOP;
+    }
     root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return -errno;

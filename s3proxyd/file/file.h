@@ -13,7 +13,8 @@
 #include "s3proxyd/store/store.h"
 #include "s3proxyd/work/pool.h"
 
-/* directory: absolute. 0 | -EINVAL | -errno (-ENOTDIR, -ENOENT, -EACCES, …) */
+/* directory: absolute. 0 | -EINVAL | -ELOOP (it lies on a mount of hafiz) | -errno (-ENOTDIR,
+ * -ENOENT, -EACCES, …) */
 int file_store_new(struct pool *pool, const char *directory, struct store **ret_store);
 /* Names that listings met and could not show: links, specials, names no key can carry. */
 uint64_t file_store_hidden(struct store *store);
