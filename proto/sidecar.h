@@ -24,7 +24,7 @@ struct sidecar_head {
     uint32_t version, block_bytes;
     uint64_t object_size;
     uint64_t boot_id[2];        /* of the boot in which `present` is valid */
-    _Atomic uint64_t seq;       /* raised before any bit is cleared */
+    _Atomic uint64_t seq;       /* raised before and after bits are cleared, then the hole is punched */
     _Atomic uint64_t revoked;   /* not 0: ask the backend for every read */
 };
 

@@ -127,6 +127,7 @@ struct inode {
     int64_t store_mtime_ns;
     uint64_t fetched_ns;     /* CLOCK_MONOTONIC of when the store said so; 0: must ask */
     uint64_t changed;        /* fs->change of the newest change made here */
+    uint64_t data_changed;   /* fs->change of the newest change of its bytes, whoever made it */
 
     struct dir *dir;         /* directories */
     struct cache_obj *obj;   /* the version `etag`, once somebody opened it */
@@ -175,6 +176,7 @@ struct held {
     struct table_node node;
     struct inode *inode;
     uint64_t lookups;
+    uint64_t data_seen;      /* fs->change up to which the kernel's pages of it are good */
 };
 
 struct handle {
@@ -287,6 +289,8 @@ void session_op_ended(struct session *s); /* frees a dead session with its last 
 int session_hold(struct session *s, struct inode *inode);
 void session_forget(struct session *s, uint64_t ino, uint64_t count);
 bool session_holds(const struct session *s, const struct inode *inode);
+/* May the kernel keep the pages it has from earlier opens? Answers for what follows, too. */
+bool session_pages_good(struct session *s, const struct inode *inode);
 struct session *session_find_instance(struct fs *fs, const uint8_t *instance);
 struct session *session_find_token(struct fs *fs, const uint8_t *token);
 int session_ring_new(struct session *s); /* the shared write ring */

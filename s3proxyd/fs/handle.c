@@ -59,6 +59,8 @@ void handle_release(struct handle *h)
         cache_obj_unref(h->obj);
     if (h->writes || inode->gone)
         commit_settle(inode);
+    if (!inode->handles) /* descriptors and mappings of the cache are for files in use */
+        inode_drop_obj(inode);
     inode_unref(inode);
     free(h);
 }

@@ -62,8 +62,10 @@ static void inode_free(struct inode *inode)
             inode->parent->dir->rows_loaded = false;
         inode_unref(take(inode->parent));
     }
-    if (inode->spool)
+    if (inode->spool && inode->gone)
         spool_free(inode->spool);
+    else if (inode->spool)
+        spool_set_aside(inode->spool);
     inode_drop_obj(inode);
     dir_free(inode);
     free(inode->etag);

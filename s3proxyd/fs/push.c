@@ -30,6 +30,8 @@ static void push_send(struct session *s, const struct msg_invalidate_req *m)
 void push_attr(struct inode *inode, const struct session *except, bool data)
 {
     struct session *s;
+    if (data)
+        inode->data_changed = inode->tree->fs->change;
     list_for_each(s, &inode->tree->fs->sessions, link) {
         if (s == except || s->tree != inode->tree || !session_holds(s, inode))
             continue;

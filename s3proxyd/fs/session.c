@@ -152,6 +152,15 @@ bool session_holds(const struct session *s, const struct inode *inode)
     return inode == s->root || s->resumed || held_find(s, inode->ino);
 }
 
+bool session_pages_good(struct session *s, const struct inode *inode)
+{
+    struct held *h = held_find(s, inode->ino);
+    bool good = h && h->data_seen && h->data_seen >= inode->data_changed;
+    if (h)
+        h->data_seen = s->fs->change;
+    return good;
+}
+
 struct session *session_find_instance(struct fs *fs, const uint8_t *instance)
 {
     struct session *s;

@@ -10,6 +10,9 @@
 
 #include "proto/base/cleanup.h"
 
+#define READ_FETCH 2 /* its step */
+#define READ_TRIES 3u
+
 static int read_find(struct op *op)
 {
     int r = op_handle(op, op->req.read.fh);
@@ -81,8 +84,13 @@ static int read_reply(struct op *op)
     unsigned nfds = 0;
     if (op->buf || op->req.read.want_inline & 1) {
         int r = read_inline(op, &got);
+        if (r == -EAGAIN && op->tries++ < READ_TRIES) { /* evicted before we looked: fetch again */
+            free(take(op->buf));
+            op->step = READ_FETCH - 1;
+            return 0;
+        }
         if (r < 0)
-            return r == -EAGAIN ? -EIO : r; /* evicted at once: the cache is far too small */
+            return r == -EAGAIN ? -EIO : r; /* the cache is far too small */
         rep.inline_data = 1;
     }
     if (op->req.read.want_inline & 2 && op->handle->obj) {
@@ -99,8 +107,10 @@ static int read_reply(struct op *op)
     return r < 0 ? r : op_reply_end(op, &head, op->buf, got, fds, nfds);
 }
 
-const struct op_step read_steps[] = {{"find", read_find},   {"wait", read_wait},
-                                     {"fetch", read_fetch}, {"reply", read_reply},
+const struct op_step read_steps[] = {{"find", read_find},
+                                     {"wait", read_wait},
+                                     [READ_FETCH] = {"fetch", read_fetch},
+                                     {"reply", read_reply},
                                      {NULL, NULL}};
 
 /* ---- WRITE */

@@ -62,7 +62,7 @@ struct op {
     const struct op_type *type;
     uint32_t call;
     struct frame frame;        /* what req's strings point into */
-    unsigned step;
+    unsigned step, tries;
     bool running, woken, replied;
     int wake_error;
     union {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/clock.h"
 #include "s3proxyd/s3/s3-request.h"
 
 #define KEYS_MAX 1000u
@@ -53,6 +54,9 @@ static int list_reply(struct s3_request *rq)
     req->entries = take(rq->reply.entries);
     req->nentries = rq->reply.nentries;
     rq->reply.nentries = 0;
+    /* HEAD and GET tell whole seconds: an object must not seem to change between two questions. */
+    for (size_t i = 0; i < req->nentries; i++)
+        req->entries[i].mtime_ns -= req->entries[i].mtime_ns % (int64_t)NS_PER_S;
     req->next_token = take(rq->reply.next_token);
     return S3_STEP_DONE;
 }
