@@ -30,6 +30,7 @@ static void retry_tick(void *arg)
         commit_settle(i);
         inode_unref(i);
     }
+    push_retry(fs);
     loop_timer_set_ms(fs->retry, RETRY_MS);
 }
 

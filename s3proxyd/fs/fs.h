@@ -165,7 +165,9 @@ struct session {
     char *source, *mountpoint, *volume;
     struct table held;       /* struct held, by inode */
     struct table handles;    /* struct handle, by fh */
-    struct list ops;         /* running */
+    struct list ops;         /* running, nops of them */
+    unsigned nops;
+    bool push_all_due;       /* its push queue ran over: "everything" once there is room */
     void *ring;              /* PROTO_RING_BYTES, or NULL on read-only sessions */
     int ring_fd;
     uint64_t calls;
@@ -309,3 +311,4 @@ void handle_release(struct handle *h); /* closed by the client: commits what is 
 void push_attr(struct inode *inode, const struct session *except, bool data);
 void push_entry(struct inode *parent, const char *name, const struct session *except);
 void push_all(struct session *s);
+void push_retry(struct fs *fs); /* now and then: sends what is due */

@@ -16,8 +16,10 @@ static void push_send(struct session *s, const struct msg_invalidate_req *m)
         return;
     struct msg_invalidate_req all = {.what = 0, .stamp = s->fs->change};
     size_t queued = chan_queued_bytes(s->push);
-    if (queued > PUSH_QUEUE_MAX_BYTES)
-        return; /* "everything" is on its way already */
+    if (queued > PUSH_QUEUE_MAX_BYTES) { /* what is queued now will be older than this change */
+        s->push_all_due = true;
+        return;
+    }
     if (queued > PUSH_QUEUE_MAX_BYTES / 2)
         m = &all;
     struct str head = STR_NULL;
@@ -52,6 +54,17 @@ void push_entry(struct inode *parent, const char *name, const struct session *ex
                                                   .ino = parent->ino,
                                                   .name = msg_str_of(name),
                                                   .stamp = s->fs->change});
+    }
+}
+
+void push_retry(struct fs *fs)
+{
+    struct session *s;
+    list_for_each(s, &fs->sessions, link) {
+        if (!s->push_all_due || !s->push || chan_queued_bytes(s->push) > PUSH_QUEUE_MAX_BYTES / 2)
+            continue;
+        s->push_all_due = false;
+        push_all(s);
     }
 }
 

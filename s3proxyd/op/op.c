@@ -42,6 +42,8 @@ static void op_free(struct op *op)
 {
     struct session *s = op->session;
     op->fs->ops--;
+    if (s && s->nops-- == PROTO_CALLS_MAX && s->rpc)
+        chan_pause(s->rpc, false);
     op_release(op);
     list_del(&op->link);
     frame_fini(&op->frame);
@@ -116,11 +118,20 @@ void op_wake(struct op *op, int error)
     op_run(op);
 }
 
+static bool id_in_use(const struct session *s, uint64_t id)
+{
+    struct op *op;
+    list_for_each(op, &s->ops, link)
+        if (op->call == id && !op->replied && msg_info(op->type->method)->replay != MSG_REPLAY_ONEWAY)
+            return true;
+    return false;
+}
+
 int op_start(struct fs *fs, struct session *s, struct op_conn *conn, const struct msg_head *head,
              struct frame *frame)
 {
     const struct op_type *type = op_type((enum msg_method)head->method);
-    if (!type)
+    if (!type || head->id > UINT32_MAX || (s && id_in_use(s, head->id)))
         return -EPROTO;
     struct op *op = calloc(1, sizeof(*op));
     if (!op)
@@ -143,6 +154,8 @@ int op_start(struct fs *fs, struct session *s, struct op_conn *conn, const struc
     frame->data = NULL;
     list_add_tail(s ? &s->ops : &conn->ops, &op->link);
     if (s) {
+        if (++s->nops == PROTO_CALLS_MAX) /* the rest waits in the socket */
+            chan_pause(s->rpc, true);
         s->calls++;
         s->user->calls++;
     }

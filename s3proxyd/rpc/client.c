@@ -48,7 +48,7 @@ static void client_hello(struct rpc_client *c, const struct msg_head *head)
         return;
     }
     if (m.version_min > PROTO_VERSION_MAX || m.version_max < PROTO_VERSION_MIN) {
-        client_say_error(c, head, -EPROTO, "no common protocol version");
+        client_say_error(c, head, -EPROTONOSUPPORT, "no common protocol version");
         chan_shutdown(c->conn.chan);
         return;
     }
