@@ -4,7 +4,7 @@
 # contrib/quickstart and tests/run, so that the list exists once.
 
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev
-    libssl-dev libevent-dev libmsgpack-dev libexpat1-dev libjson-c-dev libinih-dev libsqlite3-dev
+    libssl-dev libevent-dev libmsgpack-dev libexpat1-dev libjson-c-dev libsqlite3-dev
     libseccomp-dev"
 TEST_PACKAGES="clang libcmocka-dev python3 python3-venv ca-certificates git vim rsync sqlite3 tar
     util-linux procps passwd mount universal-ctags"

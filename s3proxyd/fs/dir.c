@@ -15,7 +15,10 @@
 int dir_alloc(struct inode *dir)
 {
     dir->dir = calloc(1, sizeof(*dir->dir));
-    return dir->dir ? 0 : -ENOMEM;
+    if (!dir->dir)
+        return -ENOMEM;
+    dir->dir->listing_saved = true; /* perhaps: until we looked or removed it */
+    return 0;
 }
 
 void dir_free(struct inode *dir)

@@ -89,7 +89,7 @@ struct dir {
     bool complete;          /* slots held every name when it was listed at listed_ns */
     bool rows_loaded;       /* rows of inodes.db below here are in memory */
     bool marker;            /* the marker object `key/` is known to exist */
-    bool listing_saved;     /* meta.db has a listing of it */
+    bool listing_saved;     /* meta.db has, or may have from an earlier process, a listing of it */
     uint64_t listed_ns;     /* CLOCK_MONOTONIC, start of the listing; 0: never */
     uint64_t hidden;        /* keys of the last listing that cannot be shown as paths */
     uint64_t read_ns;       /* last readdir */

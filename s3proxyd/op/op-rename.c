@@ -239,8 +239,11 @@ static int rename_reply(struct op *op)
     if (dst && rn->in_memory)
         src->created = false; /* the store still has what was there: an unlink must remove it */
     new_version(op);
-    if (src->is_dir)
+    if (src->is_dir) {
+        db_del_listings_below(op->fs->db, src->tree->bucket_no, rn->src_prefix);
+        db_del_listings_below(op->fs->db, src->tree->bucket_no, rn->dst_prefix);
         rename_dir_versions(op);
+    }
     inode_changed(src);
     inode_save_row(src);
     dir_note_absent(op->parent, m->name.s, m->name.len, clock_mono_ns());
