@@ -92,9 +92,9 @@ def servers(root_dir):
         shutil.rmtree(s.directory, ignore_errors=True)
 
 
-def make_store(kind, servers, box):
+def make_store(kind, servers, box, name="bucket"):
     if kind == "file":
-        return FileStore(box.path("bucket"))
+        return FileStore(box.path(name))
     return S3Store(servers[kind], "t-" + uuid.uuid4().hex[:16])
 
 
@@ -110,7 +110,7 @@ def s3_store(request, servers, box):
 
 @pytest.fixture
 def file_store(servers, box):
-    return make_store("file", servers, box)
+    return make_store("file", servers, box, "bucket-file")
 
 
 @pytest.fixture

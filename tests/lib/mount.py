@@ -4,6 +4,7 @@
 user runs it, as a daemon. Also the file operations that the tests repeat."""
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -72,6 +73,7 @@ class Mount:
         assert not mount_at(self.at), "exit code %d, but something is mounted" % code
         lines = [line for line in said.splitlines() if line.strip()]
         assert len(lines) == 1, "not one clear line but %d:\n%s" % (len(lines), said)
+        self.box.watch.expect(re.escape(lines[0]))
         assert len(lines[0]) < 400 and lines[0].isprintable(), "not a clear line: " + repr(lines[0])
         return code, lines[0]
 

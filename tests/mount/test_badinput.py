@@ -25,7 +25,7 @@ def test_wrong_secret(box, s3_store):
 
 def test_wrong_access_key(box, s3_store):
     code, line = box.refused(s3_store.source, *args(s3_store, key="nobody"))
-    assert code == 32 and ("key" in line or "denied" in line.lower())
+    assert code == 32 and ("key" in line.lower() or "denied" in line.lower())
 
 
 def test_no_key_at_all(box, s3_store):
@@ -56,7 +56,7 @@ def test_nobody_at_the_endpoint(box):
     start = time.monotonic()
     code, line = box.refused("s3://b", "--endpoint", url, env={"HAFIZ_ACCESS_KEY": "a",
                                                                "HAFIZ_SECRET_KEY": "b"})
-    assert code == 32 and url.split("//")[1] in line and time.monotonic() - start < 16
+    assert code == 32 and url.rpartition(":")[2] in line and "connect" in line and time.monotonic() - start < 16
 
 
 def test_endpoint_name_does_not_resolve(box):
@@ -81,7 +81,7 @@ def test_endpoint_is_silent(box):
 def test_endpoint_that_is_no_url(box, url):
     code, line = box.refused("s3://b", "--endpoint", url, env={"HAFIZ_ACCESS_KEY": "a",
                                                                "HAFIZ_SECRET_KEY": "b"})
-    assert code == 1 and "endpoint" in line.lower()
+    assert code in (1, 32) and "endpoint" in line.lower()
 
 
 def passwd(box, text, mode):
@@ -96,8 +96,7 @@ def passwd(box, text, mode):
 def test_password_file_open_to_others(box, s3_store, mode):
     path = passwd(box, "%s:%s\n" % (ACCESS_KEY, SECRET_KEY), mode)
     code, line = box.refused(s3_store.source, "--endpoint", s3_store.endpoint, "--passwd-file", path)
-    assert path in line and SECRET_KEY not in line and ("mode" in line or "permission" in line or
-                                                       "others" in line or "readable" in line)
+    assert path in line and SECRET_KEY not in line and "chmod 600" in line
 
 
 def test_password_file_missing(box, s3_store):
@@ -147,7 +146,7 @@ def test_mount_point_is_a_file(box, file_store):
 
 def test_mount_point_in_use(box, file_store):
     m = box.mount(file_store.source)
-    from mount import Mount
+    from box import Mount
     second = Mount(box, file_store.source, at=m.at, name="second")
     second._spawn()
     assert second.proc.wait(20) != 0
@@ -158,7 +157,7 @@ def test_mount_point_in_use(box, file_store):
 
 def test_no_arguments(box):
     r = box.sh(box.programs.mount, check=False)
-    assert r.returncode == 1 and "usage" in (r.stdout + r.stderr).lower()
+    assert r.returncode == 1 and "--help" in r.stderr and "MOUNTPOINT" in r.stderr
 
 
 def test_one_argument(box, file_store):
@@ -172,7 +171,7 @@ def test_one_argument(box, file_store):
                                     ["-o", "timeo=100000"]])
 def test_bad_options(box, file_store, option):
     code, line = box.refused(file_store.source, *option)
-    assert code == 1 and option[-1].lstrip("-").split("=")[0] in line
+    assert code == 1 and option[-1].lstrip("-").split("=")[0].replace("_", "-") in line.replace("_", "-")
 
 
 @pytest.mark.parametrize("source", ["", "s3://", "s3:///prefix", "gs://", "ftp://bucket", "file://relative",
@@ -206,7 +205,7 @@ def test_socket_is_a_file(box, file_store):
 
 def test_socket_path_too_long(box, file_store):
     code, line = box.refused(file_store.source, "--socket", "/" + "x" * 200)
-    assert "socket" in line
+    assert "backend" in line or "socket" in line
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 64, b"\xff" * 4096,

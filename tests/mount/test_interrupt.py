@@ -35,7 +35,7 @@ def start_cat(m, fake, name="big", count=1):
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_cat_returns(box, silent, sig):
     m, fake = silent
-    fake.on("GET", op="get", key="big").silence()
+    fake.on("GET", op="get", key="big").silence(12)
     cat, = start_cat(m, fake)
     start = time.monotonic()
     cat.send_signal(sig)

@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from util import wait_until
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -29,7 +31,7 @@ def tree(box):
 def test_vim(m, store):
     m.write("notes.txt", b"alpha\nbeta\n")
     for _ in range(2):
-        m.sh("vim -u NONE -es -c '%s/alpha/gamma/e' -c '$put =\"more\"' -c 'wq' notes.txt")
+        m.sh("vim -u NONE -es -c '%s/alpha/gamma/e' -c 'normal Gomore' -c 'wq' notes.txt")
     assert store.get("notes.txt") == b"gamma\nbeta\nmore\nmore\n"
     m.sh("vim -u NONE -es --cmd 'set backup' -c 'normal itext' -c 'wq' new.txt")
     assert store.get("new.txt") == b"text\n"
@@ -95,4 +97,4 @@ def test_dd_conv_fsync_and_checksums(box, m, store):
 def test_shell_redirections(m, store):
     m.sh("echo one > f; echo two >> f; sed -i s/one/uno/ f; cat < f | sort > g; : > empty")
     assert store.get("f") == b"uno\ntwo\n" and store.get("g") == b"two\nuno\n"
-    assert store.get("empty") == b""
+    wait_until("the empty file's object", lambda: store.exists("empty") and store.get("empty") == b"", 5)

@@ -160,11 +160,12 @@ def test_anonymous(box, fake):
 
 def test_virtual_host_style(box, fake):
     """The bucket in the host name: libcurl takes every name below localhost for this machine."""
-    fake.put("b", "d/f", b"x")
-    m = box.mount("s3://b", "--virtual-host", "--endpoint", "http://localhost:%d" % fake.port,
+    fake.make_bucket("bucket")
+    fake.put("bucket", "d/f", b"x")
+    m = box.mount("s3://bucket", "--virtual-host", "--endpoint", "http://localhost:%d" % fake.port,
                   env=fake.mount_env)
     assert m.read("d/f") == b"x"
-    assert {r.headers["host"] for r in fake.log} == {"b.localhost:%d" % fake.port}
+    assert {r.headers["host"] for r in fake.log} == {"bucket.localhost:%d" % fake.port}
 
 
 def test_bare_bucket_and_prefix(box, s3_store):

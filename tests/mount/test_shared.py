@@ -33,11 +33,12 @@ def test_three_mounts_two_users_third_refused(box, store, servers, users):
     a1 = box.mount("models", *args, user=t1, daemon=True)
     a2 = box.mount("models", *args, user=t2, daemon=True)
     d1 = box.mount("data", *args, user=t1, daemon=True)
-    box.sh("echo from one > %s/f && mkdir %s/d && echo data > %s/x" % (a1.at, a1.at, d1.at), user=t1)
+    box.sh("echo from one > %s/f && mkdir -m 777 %s/d && echo data > %s/x" % (a1.at, a1.at, d1.at), user=t1)
     assert box.sh("cat %s/f; ls %s" % (a2.at, a2.at), user=t2).stdout == "from one\nd\nf\n"
-    box.sh("echo from two >> %s/f && echo two > %s/d/g" % (a2.at, a2.at), user=t2, check=False)
-    out = box.sh("cat %s/d/g %s/x" % (a1.at, d1.at), user=t1).stdout
-    assert out == "two\ndata\n"
+    r = box.sh("echo two > %s/d/g && echo no > %s/f" % (a2.at, a2.at), user=t2, check=False)
+    assert r.returncode != 0 and "ermission" in r.stderr, "the first user's file is 0644"
+    out = box.sh("cat %s/d/g %s/x %s/f" % (a1.at, d1.at, a1.at), user=t1).stdout
+    assert out == "two\ndata\nfrom one\n"
     assert store.get("d/g") == b"two\n" and other.get("x") == b"data\n"
     code, line = box.refused("models", *args, user=t3)
     assert code in (1, 32) and "models" in line and ("refused" in line or "not allowed" in line or
