@@ -12,7 +12,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
-#define FLAGS_SENT (O_ACCMODE | O_TRUNC | O_APPEND)
+#define FLAGS_SENT (O_ACCMODE | O_TRUNC | O_APPEND | O_EXCL)
 
 static bool writable(int flags)
 {
