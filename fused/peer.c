@@ -8,6 +8,7 @@
 #include "fused/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -105,7 +106,7 @@ static int reopen(int rpc_fd, struct handle *h)
     }
     struct msg_open_req m = {.ino = h->ino,
                              .fh = h->fh,
-                             .flags = (uint64_t)(unsigned)h->flags,
+                             .flags = (uint64_t)(unsigned)(h->flags & ~(O_TRUNC | O_EXCL)),
                              .reopen = 1,
                              .etag = msg_str_of(etag)};
     int r = msg_pack_open_req(&fields, &m);

@@ -18,6 +18,8 @@ static int open_find(struct op *op)
         return r;
     if (op->inode->is_dir)
         return -EISDIR;
+    if (m->reopen) /* what O_TRUNC did, it did at the first opening */
+        op->req.open.flags &= ~(uint64_t)(O_TRUNC | O_EXCL);
     if (((m->flags & O_ACCMODE) != O_RDONLY || m->flags & O_TRUNC) && !op->session->rw)
         return -EROFS;
     return op->inode->gone && !op->inode->handles ? -ESTALE : 0;
@@ -65,10 +67,13 @@ static void truncated(struct spool_io *io)
 static int open_handle(struct op *op)
 {
     const struct msg_open_req *m = &op->req.open;
-    int r = handle_new(op->session, m->fh, op->inode, (unsigned)m->flags, &op->handle);
-    if (r < 0)
+    int r = op->names[0].lock ? 0 : op_wait_moving(op, op->inode);
+    if (r == 0)
+        r = handle_new(op->session, m->fh, op->inode, (unsigned)m->flags, &op->handle);
+    if (r)
         return r;
     op->handle->busy++;
+    op->handle->released = true; /* not the client's yet, and never when this fails */
     if (!(m->flags & O_TRUNC) || inode_size(op->inode) == 0)
         return 0;
     bool was_dirty = inode_dirty(op->inode) && !op->inode->untouched;
@@ -80,6 +85,12 @@ static int open_handle(struct op *op)
     push_attr(op->inode, op->session, true);
     op->io = (struct spool_io){.size = 0, .done = truncated};
     return spool_truncate_start(op->inode->spool, &op->io);
+}
+
+/* From here on it is the client's, unless it gave up or is gone. */
+static void hand_over(struct op *op)
+{
+    op->handle->released = op->replied || op->session->dead;
 }
 
 static int open_reply(struct op *op)
@@ -106,23 +117,13 @@ static int open_reply(struct op *op)
         r = msg_pack_open_rep(&head, &rep);
     if (r < 0)
         return r;
-    if (op->replied) /* cancelled: the client does not know this handle */
-        h->released = true;
+    hand_over(op);
     return op_reply_end(op, &head, NULL, 0, fds, nfds);
-}
-
-/* A failure after the handle was made must not leave it behind. */
-static int open_reply_or_undo(struct op *op)
-{
-    int r = open_reply(op);
-    if (r < 0)
-        op->handle->released = true;
-    return r;
 }
 
 const struct op_step open_steps[] = {
     {"find", open_find},            {"wait", open_wait},     {"ask", open_ask},
-    {"version", open_same_version}, {"handle", open_handle}, {"reply", open_reply_or_undo},
+    {"version", open_same_version}, {"handle", open_handle}, {"reply", open_reply},
     {NULL, NULL},
 };
 
@@ -204,10 +205,9 @@ static int create_reply(struct op *op)
 {
     struct op_entry e;
     int r = op_entry(op, op->inode, &e);
-    if (r < 0) {
-        op->handle->released = true;
+    if (r < 0)
         return r;
-    }
+    hand_over(op);
     return OP_REPLY(op, create, .attr = e.attr, .attr_ttl_ms = e.ttl_ms, .entry_ttl_ms = e.ttl_ms,
                     .stamp = e.stamp);
 }
