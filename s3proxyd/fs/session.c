@@ -149,7 +149,8 @@ void session_forget(struct session *s, uint64_t ino, uint64_t count)
 bool session_holds(const struct session *s, const struct inode *inode)
 {
     /* After a restart of ours we cannot know what the kernel still holds. */
-    return inode == s->root || s->resumed || held_find(s, inode->ino);
+    return inode == s->root || held_find(s, inode->ino) ||
+           (s->resumed && inode_below(inode, s->root));
 }
 
 bool session_pages_good(struct session *s, const struct inode *inode)
