@@ -31,7 +31,7 @@ int commit_spool(struct inode *inode, bool truncate)
         return 0;
     struct cache_obj *base = NULL;
     _cleanup_(freep) char *key = NULL;
-    int r = inode_key(inode, &key);
+    int r = inode->gone ? 0 : inode_key(inode, &key);
     if (r < 0)
         return r;
     if (!truncate && inode->etag && inode->size > 0) {
@@ -39,7 +39,7 @@ int commit_spool(struct inode *inode, bool truncate)
         if (r < 0)
             return r;
     }
-    r = spool_new(inode->tree->fs->spools, key, base, base ? inode->size : 0, &inode->spool);
+    r = spool_new(inode->tree->fs->spools, key ? key : inode->name, base, base ? inode->size : 0, &inode->spool);
     if (r < 0)
         return r;
     /* From here on every mount asks for every read of this file. */
@@ -69,9 +69,15 @@ void commit_settle(struct inode *inode)
         commit_start(inode, NULL);
         return;
     }
-    if (!inode->spool)
-        return;
+    list_del(&inode->dirty_link); /* a write that failed marked it, too */
+    commit_retire(inode);
+}
+
+void commit_retire(struct inode *inode)
+{
     _cleanup_(freep) char *key = NULL;
+    if (!inode->spool || inode_dirty(inode))
+        return;
     if (inode->etag && inode_key(inode, &key) == 0) {
         struct cache_key ck = {inode->tree->store->endpoint, inode->tree->store->bucket, key,
                                inode->etag, inode->tree->scope, inode->size};
@@ -80,6 +86,16 @@ void commit_settle(struct inode *inode)
         spool_free(take(inode->spool));
     }
     inode_drop_obj(inode); /* opened anew, and no longer revoked, by the next reader */
+}
+
+bool commit_dirty_below(const struct inode *dir)
+{
+    struct inode *i;
+    if (dir->is_dir)
+        list_for_each(i, &dir->tree->fs->dirty, dirty_link)
+            if (i->tree == dir->tree && !i->gone && inode_below(i, dir))
+                return true;
+    return false;
 }
 
 void commit_discard(struct inode *inode)
@@ -209,6 +225,15 @@ int commit_start(struct inode *inode, struct commit_wait *wait)
         list_add_tail(&c->waiters, &wait->link);
     inode->commit = c;
     commit_run(c);
+    return -EINPROGRESS;
+}
+
+int commit_wait_end(struct inode *inode, struct commit_wait *wait)
+{
+    if (!inode->commit)
+        return 0;
+    wait->generation = 0;
+    list_add_tail(&inode->commit->waiters, &wait->link);
     return -EINPROGRESS;
 }
 

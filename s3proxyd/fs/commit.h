@@ -14,10 +14,15 @@ struct commit_wait {
  * wait NULL: nobody waits; a failure is kept and tried again. */
 int commit_start(struct inode *inode, struct commit_wait *wait);
 void commit_wait_cancel(struct commit_wait *wait); /* silent; the commit goes on */
+/* Until none is under way, whatever becomes of it. 0: none is | -EINPROGRESS: done runs once, later */
+int commit_wait_end(struct inode *inode, struct commit_wait *wait);
 
 /* Gives a file a spool based on its current version (truncate: on nothing). 0 | -errno */
 int commit_spool(struct inode *inode, bool truncate);
 void commit_mark_dirty(struct inode *inode); /* after a write, a truncation or a creation */
 /* Nobody writes any more: a clean spool becomes cache content; unsaved data is saved. */
 void commit_settle(struct inode *inode);
+/* A spool of which nothing is unsaved becomes the cache's file of the current version, if it has all of it. */
+void commit_retire(struct inode *inode);
+bool commit_dirty_below(const struct inode *dir); /* unsaved files in a directory; false for a file */
 void commit_discard(struct inode *inode); /* unlinked: the data is not wanted any more */

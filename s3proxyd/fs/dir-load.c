@@ -357,6 +357,14 @@ int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
     return -EINPROGRESS;
 }
 
+bool dir_load_join(struct inode *dir, struct dir_wait *wait)
+{
+    if (!dir->dir->load)
+        return false;
+    list_add_tail(&dir->dir->load->waiters, &wait->link);
+    return true;
+}
+
 void dir_wait_cancel(struct dir_wait *wait)
 {
     list_del(&wait->link);

@@ -5,6 +5,7 @@
 #include "s3proxyd/fs/dir.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
@@ -90,6 +91,20 @@ void dir_expire(struct inode *dir)
 {
     dir->dir->listed_ns = 0;
     dir_unsave_listing(dir);
+}
+
+uint64_t dir_forget(struct inode *i)
+{
+    uint64_t n = 1;
+    i->fetched_ns = 0;
+    if (!i->is_dir)
+        return n;
+    dir_expire(i);
+    memset(i->dir->absent, 0, sizeof(i->dir->absent));
+    for (size_t k = 0; k < i->dir->nslots; k++)
+        if (i->dir->slots[k])
+            n += dir_forget(i->dir->slots[k]);
+    return n;
 }
 
 void dir_unsave_listing(struct inode *dir)

@@ -12,6 +12,7 @@ int dir_add(struct inode *inode);
 void dir_remove(struct inode *inode);
 bool dir_fresh(const struct inode *dir, uint64_t ttl_ms); /* its listing is complete and young */
 void dir_expire(struct inode *dir);                       /* the next use asks the store */
+uint64_t dir_forget(struct inode *inode); /* itself and all below: asked again. How many they are */
 void dir_unsave_listing(struct inode *dir);               /* meta.db's copy is out of date */
 void dir_drop_children(struct inode *dir);  /* the directory is gone: forget what was below it */
 void dir_trim(struct inode *dir);           /* lets go of children nobody else needs */
@@ -30,4 +31,6 @@ int dir_rows_start(struct inode *dir, struct dir_wait *wait);
 /* A complete listing, from meta.db when that one is younger than ttl_ms, else from the store.
  * Joins a load that is under way. -EINPROGRESS | -errno */
 int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
+/* Waits for a load under way, whoever wanted it. false: there is none */
+bool dir_load_join(struct inode *dir, struct dir_wait *wait);
 void dir_wait_cancel(struct dir_wait *wait); /* silent; the load goes on */

@@ -52,19 +52,6 @@ struct fs {
     uint64_t commit_failures;
 };
 
-/* One bucket as one identity sees it. Two identities never share listings, attributes or inodes; changes
- * made through one are told to the other (tree_echo). */
-struct tree {
-    struct list link;
-    struct fs *fs;
-    struct store *store;
-    struct cred *cred;   /* NULL for the file store */
-    uint64_t bucket_no;  /* db_bucket() */
-    uint64_t scope;      /* cred_scope(), for the cache */
-    struct inode *root;  /* key "" */
-    unsigned sessions;
-};
-
 /* Waiting without threads: whoever cannot have the lock is queued and run when it is its turn. */
 struct alock {
     struct list waiters;
@@ -79,6 +66,20 @@ void alock_init(struct alock *lock);
 /* true: `who` holds it now; false: wait->granted runs once it does. */
 bool alock_acquire(struct alock *lock, struct alock_wait *wait);
 void alock_release(struct alock *lock, void *who);
+
+/* One bucket as one identity sees it. Two identities never share listings, attributes or inodes; changes
+ * made through one are told to the other (tree_echo). */
+struct tree {
+    struct list link;
+    struct fs *fs;
+    struct store *store;
+    struct cred *cred;   /* NULL for the file store */
+    uint64_t bucket_no;  /* db_bucket() */
+    uint64_t scope;      /* cred_scope(), for the cache */
+    struct inode *root;  /* key "" */
+    struct alock topology; /* held while a directory goes to another one: no two into each other */
+    unsigned sessions;
+};
 
 /* A directory's contents. Slots give readdir stable cookies: an entry keeps its slot for life, removed ones
  * leave a NULL, and slots are packed only when nobody has read the directory for a while. */
@@ -137,7 +138,7 @@ struct inode {
     char commit_text[256];
     uint64_t failed_ns, retry_ns, retries;
     struct alock append;     /* one O_APPEND write at a time */
-    bool moving;             /* a rename of it is under way: what needs its key or a key below waits */
+    bool moving;             /* renamed or removed just now: what needs its key or a key below waits */
     struct list move_waiters;
 };
 
@@ -252,6 +253,8 @@ bool inode_dirty(const struct inode *inode);
 uint64_t inode_size(const struct inode *inode);
 bool inode_fresh(const struct inode *inode, uint64_t ttl_ms);
 void inode_attr(const struct inode *inode, const struct session *s, struct msg_attr *ret);
+/* Its version may soon be gone: what is cached of it stays readable for those who have it open. */
+void inode_keep_last(struct inode *inode);
 /* Takes the name away (unlinked, or replaced by somebody else). */
 void inode_detach(struct inode *inode);
 /* Moves to another name; whatever had that name must be detached before. 0 | -ENOMEM */

@@ -181,12 +181,20 @@ void inode_attr(const struct inode *inode, const struct session *s, struct msg_a
     };
 }
 
+void inode_keep_last(struct inode *inode)
+{
+    struct cache_obj *last;
+    if (inode->handles && !inode->spool && inode->etag && inode_obj(inode, &last) < 0)
+        log_debug("inode", "the last version of %s cannot be kept", log_esc(inode->name));
+}
+
 void inode_detach(struct inode *inode)
 {
     if (!inode->parent)
         return;
     struct fs *fs = inode->tree->fs;
     inode_ref(inode);
+    inode_keep_last(inode);
     dir_remove(inode);
     table_del(&fs->names, &inode->by_name);
     inode->gone = true;

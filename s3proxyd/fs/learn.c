@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/base/cleanup.h"
+#include "s3proxyd/fs/commit.h"
 #include "s3proxyd/fs/dir.h"
 
 /* ETags with and without quotes or a weak mark are the same version. */
@@ -36,7 +37,9 @@ static bool etag_same(const char *a, const char *b)
 
 static bool ours_is_newer(const struct inode *child, uint64_t asked_change)
 {
-    return child->changed > asked_change || child->spool || child->created || child->commit;
+    struct inode *moving;
+    return child->changed > asked_change || child->spool || child->created || child->commit ||
+           inode_busy_moving(child, &moving) || commit_dirty_below(child);
 }
 
 static int learn_new(struct inode *parent, const char *name, size_t len,

@@ -16,6 +16,15 @@ static bool absent(int error)
     return error == -ENOENT || error == -ENOTDIR || error == -EISDIR || error == -ENAMETOOLONG;
 }
 
+/* Was a directory above renamed since, or is it just now? */
+static bool key_changed(const struct probe *p)
+{
+    _cleanup_(freep) char *key = NULL;
+    struct inode *moving;
+    return inode_busy_moving(p->parent, &moving) ||
+           inode_child_key(p->parent, p->name, false, &key) < 0 || strcmp(key, p->file_key) != 0;
+}
+
 static int probe_conclude(struct probe *p)
 {
     bool is_dir = p->list.error == 0 && p->list.nentries > 0;
@@ -25,6 +34,11 @@ static int probe_conclude(struct probe *p)
         return p->head.error;
     if (p->parent->gone)
         return -ESTALE;
+    if (key_changed(p)) { /* the answer is about a name of before: what we did ourselves is newer */
+        struct inode *known = inode_child(p->parent, p->name, strlen(p->name));
+        p->child = known ? inode_ref(known) : NULL;
+        return known ? 0 : -ESTALE;
+    }
     if (!is_dir && p->head.error < 0) {
         struct inode *known = inode_child(p->parent, p->name, strlen(p->name));
         if (known)

@@ -79,6 +79,7 @@ int tree_new(struct fs *fs, struct store *store, struct cred *cred, struct tree 
     t->store = store;
     t->cred = cred;
     t->scope = cred ? cred_scope(cred) : 0;
+    alock_init(&t->topology);
     int r = db_bucket(fs->db, store->endpoint ? store->endpoint : "", store->bucket,
                       identity(cred), &t->bucket_no);
     if (r == 0)

@@ -115,8 +115,10 @@ static int attach_allow(struct op *op)
     struct op_attach *a = op->priv;
     if (!op->conn || !op->conn->chan)
         return -ECANCELED;
-    if (op->conn->session || m->instance.len != sizeof(op->conn->session->instance))
+    if (op->conn->session || op->conn->attaching || op->conn->is_push ||
+        m->instance.len != sizeof(op->conn->session->instance))
         return -EPROTO;
+    op->conn->attaching = a->first = true;
     const struct chan_peer *peer = chan_peer(op->conn->chan);
     a->source = msg_str_dup(m->source);
     a->mountpoint = msg_str_dup(m->mountpoint);
@@ -320,6 +322,8 @@ static int attach_reply(struct op *op)
 void attach_fini(struct op *op)
 {
     struct op_attach *a = op->priv;
+    if (a->first && op->conn)
+        op->conn->attaching = false;
     free(a->volume);
     free(a->bucket);
     free(a->prefix);
@@ -341,7 +345,8 @@ const struct op_step attach_steps[] = {
 static int bind_apply(struct op *op)
 {
     const struct msg_bind_req *m = &op->req.bind;
-    if (!op->conn || op->conn->session || m->token.len != PROTO_TOKEN_BYTES)
+    if (!op->conn || op->conn->session || op->conn->attaching || op->conn->is_push ||
+        m->token.len != PROTO_TOKEN_BYTES)
         return -EPROTO;
     struct session *s = session_find_token(op->fs, (const uint8_t *)m->token.s);
     if (!s || s->push || s->peer_uid != chan_peer(op->conn->chan)->uid)

@@ -198,20 +198,6 @@ const struct op_step status_steps[] = {{"reply", status_reply}, {NULL, NULL}};
 
 /* ---- REFRESH */
 
-static uint64_t forget_below(struct inode *i)
-{
-    uint64_t n = 1;
-    i->fetched_ns = 0;
-    if (!i->is_dir)
-        return n;
-    dir_expire(i);
-    memset(i->dir->absent, 0, sizeof(i->dir->absent));
-    for (size_t k = 0; k < i->dir->nslots; k++)
-        if (i->dir->slots[k])
-            n += forget_below(i->dir->slots[k]);
-    return n;
-}
-
 static int refresh_apply(struct op *op)
 {
     const struct msg_refresh_req *m = &op->req.refresh;
@@ -238,7 +224,7 @@ static int refresh_apply(struct op *op)
         if (i && !i->is_dir && p < end)
             i = NULL;
     }
-    uint64_t n = i ? forget_below(i) : 0;
+    uint64_t n = i ? dir_forget(i) : 0;
     push_all(s);
     return OP_REPLY(op, refresh, .forgotten = n);
 }

@@ -29,9 +29,25 @@ static void spool_woke(struct spool_io *io)
     op_wake(container_of(io, struct op, io), io->error);
 }
 
+/* The version we asked for is gone: renamed here meanwhile, or replaced by somebody else. */
+static bool other_version(struct op *op)
+{
+    struct inode *inode = op->inode, *moving;
+    if (inode_busy_moving(inode, &moving) || inode->spool ||
+        (!inode->gone && inode->obj != op->handle->obj))
+        return op->tries++ < READ_TRIES;
+    inode->fetched_ns = 0; /* the next open asks */
+    return false;
+}
+
 static void cache_woke(struct cache_wait *wait, int error)
 {
-    op_wake(container_of(wait, struct op, cache_wait), error);
+    struct op *op = container_of(wait, struct op, cache_wait);
+    if (error == -ESTALE && other_version(op)) {
+        op->step = READ_FETCH - 1;
+        error = 0;
+    }
+    op_wake(op, error);
 }
 
 static int read_fetch(struct op *op)
@@ -47,10 +63,12 @@ static int read_fetch(struct op *op)
         return spool_read_start(inode->spool, &op->io);
     }
     struct cache_obj *obj;
-    int r = inode->gone && op->handle->obj ? 0 : inode_obj(inode, &obj);
-    if (r < 0)
+    int r = inode_obj(inode, &obj); /* of a file without a name: the last version, if it was kept */
+    if (r < 0 && inode->gone && op->handle->obj)
+        obj = op->handle->obj;
+    else if (r < 0)
         return r;
-    if (!inode->gone && obj != op->handle->obj) { /* saved or renamed here since the client opened it */
+    if (obj != op->handle->obj) { /* saved or renamed here since the client opened it */
         if (op->handle->obj)
             cache_obj_unref(op->handle->obj);
         op->handle->obj = cache_obj_ref(obj);
@@ -152,8 +170,10 @@ static int write_append(struct op *op)
 static int write_spool(struct op *op)
 {
     struct msg_write_req *m = &op->req.write;
-    int r = commit_spool(op->inode, false);
-    if (r < 0)
+    int r = op_wait_moving(op, op->inode);
+    if (r == 0)
+        r = commit_spool(op->inode, false);
+    if (r)
         return r;
     if (m->append)
         m->offset = spool_size(op->inode->spool);

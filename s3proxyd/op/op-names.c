@@ -30,10 +30,13 @@ static int unlink_check(struct op *op)
 {
     if (!op->child)
         return -ENOENT;
-    if (op->child->is_dir)
-        return -EISDIR;
-    /* An upload under way would bring the object back. */
-    return op->child->commit ? op_commit(op, op->child) : 0;
+    return op->child->is_dir ? -EISDIR : 0;
+}
+
+/* A save under way, or one that comes later, would bring the object back. */
+static int remove_still(struct op *op)
+{
+    return op_still(op, op->child);
 }
 
 static int unlink_keep_parent(struct op *op)
@@ -65,6 +68,7 @@ static void remove_name(struct op *op)
     push_attr(op->parent, op->session, false);
     push_attr(child, op->session, false);
     tree_echo(child->tree, op->parent, child->name);
+    inode_keep_last(child);
     inode_forget_cached(child);
     inode_detach(child);
     if (!child->is_dir)
@@ -79,22 +83,24 @@ static int unlink_reply(struct op *op)
 
 const struct op_step unlink_steps[] = {
     {"parent", unlink_parent}, {"lock", unlink_lock},        {"ask", unlink_ask},
-    {"check", unlink_check},   {"keep", unlink_keep_parent}, {"delete", unlink_delete},
-    {"reply", unlink_reply},   {NULL, NULL},
+    {"check", unlink_check},   {"still", remove_still},      {"keep", unlink_keep_parent},
+    {"delete", unlink_delete}, {"reply", unlink_reply},      {NULL, NULL},
 };
 
 /* ---- RMDIR */
 
-static int rmdir_list(struct op *op)
+static int rmdir_still(struct op *op)
 {
     if (!op->child)
         return -ENOENT;
-    if (!op->child->is_dir)
-        return -ENOTDIR;
+    return op->child->is_dir ? op_still(op, op->child) : -ENOTDIR;
+}
+
+static int rmdir_list(struct op *op)
+{
     int r = inode_key(op->child, &op->key);
     if (r < 0)
         return r;
-    op->asked_change = op->fs->change;
     store_req_fini(&op->store);
     op->store = (struct store_req){
         .op = STORE_LIST, .key = op->key, .list = {.recursive = true, .max_keys = 2}};
@@ -106,11 +112,8 @@ static int rmdir_check(struct op *op)
     for (size_t i = 0; i < op->store.nentries; i++)
         if (strcmp(op->store.entries[i].key, op->key) != 0)
             return -ENOTEMPTY;
-    struct dir *d = op->child->dir;
-    for (size_t i = 0; i < d->nslots; i++)
-        if (d->slots[i] && (inode_dirty(d->slots[i]) || d->slots[i]->changed > op->asked_change))
-            return -ENOTEMPTY; /* made here, and the listing may not show it */
-    return 0;
+    /* Made here, and the listing does not show it. */
+    return commit_dirty_below(op->child) ? -ENOTEMPTY : 0;
 }
 
 static int rmdir_delete(struct op *op)
@@ -128,9 +131,10 @@ static int rmdir_reply(struct op *op)
 }
 
 const struct op_step rmdir_steps[] = {
-    {"parent", unlink_parent}, {"lock", unlink_lock},   {"ask", unlink_ask},
-    {"list", rmdir_list},      {"check", rmdir_check},  {"keep", unlink_keep_parent},
-    {"delete", rmdir_delete},  {"reply", rmdir_reply},  {NULL, NULL},
+    {"parent", unlink_parent}, {"lock", unlink_lock},  {"ask", unlink_ask},
+    {"still", rmdir_still},    {"list", rmdir_list},   {"check", rmdir_check},
+    {"keep", unlink_keep_parent}, {"delete", rmdir_delete}, {"reply", rmdir_reply},
+    {NULL, NULL},
 };
 
 /* ---- MKDIR */

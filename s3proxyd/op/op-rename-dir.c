@@ -240,6 +240,7 @@ void rename_dir_versions(struct op *op)
             f->mtime_ns = f->store_mtime_ns;
         }
         inode_set_version(f, k->new_etag, k->size, k->mtime_ns, f->fetched_ns);
+        commit_retire(f);
         inode_save_row(f);
     }
 }

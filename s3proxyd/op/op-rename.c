@@ -58,11 +58,42 @@ static int rename_check(struct op *op)
         return -EEXIST;
     if (src->is_dir && inode_below(op->new_parent, src))
         return -EINVAL;
+    if (dst && dst->is_dir && inode_below(op->parent, dst))
+        return -ENOTEMPTY;
     if (dst && src->is_dir && !dst->is_dir)
         return -ENOTDIR;
     if (dst && !src->is_dir && dst->is_dir)
         return -EISDIR;
     return 0;
+}
+
+static void topology_granted(struct alock_wait *wait)
+{
+    struct op *op = wait->who;
+    op->topology = &op->session->tree->topology;
+    op_wake_soon(op);
+}
+
+/* Two directories that go into each other would leave the tree. */
+static int rename_topology(struct op *op)
+{
+    if (!op->inode->is_dir || op->parent == op->new_parent || op->topology)
+        return 0;
+    op_restart(op); /* the lock comes before the names */
+    op->alock_wait = (struct alock_wait){.who = op, .granted = topology_granted};
+    list_init(&op->alock_wait.link);
+    if (alock_acquire(&op->session->tree->topology, &op->alock_wait)) {
+        op->topology = &op->session->tree->topology;
+        return OP_RESTART;
+    }
+    op->step = 0;
+    return OP_PARK;
+}
+
+static int rename_still(struct op *op)
+{
+    int r = op_still(op, op->inode);
+    return r || !op->target ? r : op_still(op, op->target);
 }
 
 /* A directory in the way must be empty. */
@@ -86,10 +117,7 @@ static int rename_target_empty(struct op *op)
     for (size_t i = 0; i < op->store.nentries; i++)
         if (strcmp(op->store.entries[i].key, op->key) != 0)
             return -ENOTEMPTY;
-    for (size_t i = 0; i < op->target->dir->nslots; i++)
-        if (op->target->dir->slots[i] && inode_dirty(op->target->dir->slots[i]))
-            return -ENOTEMPTY;
-    return 0;
+    return commit_dirty_below(op->target) ? -ENOTEMPTY : 0;
 }
 
 static int park(int r)
@@ -97,13 +125,11 @@ static int park(int r)
     return r == -EINPROGRESS ? OP_PARK : r;
 }
 
-/* Saves what is unsaved, one file after the other, until nothing is; then the source stands still. */
+/* Saves what is unsaved, one file after the other, until nothing is: nobody writes any more. */
 static int rename_settle(struct op *op)
 {
     struct op_rename *rn = op->priv;
     struct inode *src = op->inode, *i;
-    if (op->target && op->target->commit) /* its upload would overwrite ours */
-        return park(op_commit(op, op->target));
     if (!src->is_dir) {
         rn->in_memory = src->created && !src->commit;
         if (inode_dirty(src) && !rn->in_memory) {
@@ -120,7 +146,6 @@ static int rename_settle(struct op *op)
                 return park(r);
         }
     }
-    src->moving = true;
     return 0;
 }
 
@@ -209,6 +234,7 @@ static void new_version(struct op *op)
     }
     uint64_t size = src->size;
     inode_set_version(src, rn->copy.etag, size, rn->copy.mtime_ns, clock_mono_ns());
+    commit_retire(src); /* what its spool is based on has gone */
 }
 
 static int rename_reply(struct op *op)
@@ -220,6 +246,7 @@ static int rename_reply(struct op *op)
         if (dst->is_dir)
             dir_drop_children(dst);
         inode_changed(dst);
+        inode_keep_last(dst);
         inode_forget_cached(dst);
         inode_detach(dst);
         if (!dst->is_dir)
@@ -267,12 +294,12 @@ void rename_fini(struct op *op)
     free(rn->src_prefix);
     free(rn->dst_prefix);
     free(rn->token);
-    if (op->inode && op->inode->moving) {
-        if (!rn->renamed) { /* it failed somewhere in the middle: ask the store what is where */
-            dir_expire(op->parent);
-            dir_expire(op->new_parent);
-        }
-        op_moved(op->inode);
+    if (op->still[0] && !rn->renamed) { /* it failed in the middle: ask the store what is where */
+        dir_expire(op->parent);
+        dir_expire(op->new_parent);
+        dir_forget(op->inode);
+        if (op->target)
+            dir_forget(op->target);
     }
 }
 
@@ -280,6 +307,7 @@ const struct op_step rename_steps[] = {
     {"parent", rename_parent},          {"new parent", rename_new_parent},
     {"lock", rename_lock},              {"source", rename_ask_source},
     {"target", rename_ask_target},      {"check", rename_check},
+    {"topology", rename_topology},      {"still", rename_still},
     {"list target", rename_list_target}, {"target empty", rename_target_empty},
     {"settle", rename_settle},          {"keep", rename_keep_parent},
     {"copy", rename_copy},              {"copy below", rename_copy_below},

@@ -124,18 +124,6 @@ int op_wait_moving(struct op *op, const struct inode *inode)
     return OP_PARK;
 }
 
-void op_moved(struct inode *inode)
-{
-    struct list waiters = LIST_INIT(waiters);
-    inode->moving = false;
-    list_splice_tail(&waiters, &inode->move_waiters);
-    struct move_wait *w;
-    while ((w = list_first(&waiters, struct move_wait, link))) {
-        list_del(&w->link);
-        op_wake(w->op, 0);
-    }
-}
-
 int op_resolve(struct op *op, uint64_t ino, struct inode **ret)
 {
     struct session *s = op->session;
@@ -232,7 +220,9 @@ static void fresh_woke(struct probe *p)
 {
     struct op *op = container_of(p, struct op, probe);
     int error = p->error;
-    if (error == 0 && p->child != op->inode)
+    const struct inode *i = op->inode;
+    bool asked = i->parent == p->parent && str_eq(i->name, p->name); /* else it was renamed meanwhile */
+    if (error == 0 && p->child != i && (asked || i->gone))
         error = -ESTALE;
     probe_fini(p);
     op_wake(op, error);

@@ -33,8 +33,10 @@ static int setattr_size(struct op *op)
 {
     if (!(op->req.setattr.valid & SETATTR_SIZE))
         return 0;
-    int r = commit_spool(op->inode, op->req.setattr.size == 0);
-    if (r < 0)
+    int r = op_wait_moving(op, op->inode);
+    if (r == 0)
+        r = commit_spool(op->inode, op->req.setattr.size == 0);
+    if (r)
         return r;
     op->io = (struct spool_io){.size = op->req.setattr.size, .done = truncated};
     return spool_truncate_start(op->inode->spool, &op->io);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* The runner of operations. */
-#include "s3proxyd/op/op.h"
+#include "s3proxyd/op/ops.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,8 +22,11 @@ static void op_release(struct op *op)
     if (op->append)
         alock_release(op->append, op);
     op_unlock_names(op);
+    if (op->topology)
+        alock_release(op->topology, op);
     if (op->type->fini)
         op->type->fini(op);
+    op_unstill(op);
     probe_fini(&op->probe);
     store_req_fini(&op->store);
     if (op->handle && --op->handle->busy == 0 && op->handle->released)
@@ -82,6 +85,10 @@ static void op_run(struct op *op)
         must(step->run);
         op->woken = false;
         int r = step->run(op);
+        if (r == OP_RESTART) {
+            op->step = 0;
+            continue;
+        }
         if (r == -EINPROGRESS || r == OP_PARK) {
             bool again = r == OP_PARK;
             if (!again)
@@ -125,6 +132,17 @@ static bool id_in_use(const struct session *s, uint64_t id)
         if (op->call == id && !op->replied && msg_info(op->type->method)->replay != MSG_REPLAY_ONEWAY)
             return true;
     return false;
+}
+
+static void wake_task(void *arg)
+{
+    op_wake(arg, 0);
+}
+
+void op_wake_soon(struct op *op)
+{
+    loop_task_init(&op->task, wake_task, op);
+    loop_task_add(op->fs->loop, &op->task);
 }
 
 int op_start(struct fs *fs, struct session *s, struct op_conn *conn, const struct msg_head *head,
@@ -229,6 +247,9 @@ static void commit_woke(struct commit_wait *wait, int error)
 
 int op_commit(struct op *op, struct inode *inode)
 {
+    int r = op->names[0].lock ? 0 : op_wait_moving(op, inode); /* who is inside is waited for */
+    if (r)
+        return r;
     op->commit_wait = (struct commit_wait){.done = commit_woke};
     list_init(&op->commit_wait.link);
     return commit_start(inode, &op->commit_wait);

@@ -6,6 +6,7 @@
  *                 -EINPROGRESS  op_wake() will be called; then the next step (or the end, on its error)
  *                 OP_PARK       op_wake() will be called; then this step again
  *                 OP_DONE       the reply has been sent
+ *                 OP_RESTART    the first step again, see op_restart()
  *                 other -errno  the op fails with it
  * The runner owns replying exactly once, cancelling, a client that is gone, and the release of everything an
  * op holds. The last step of every op sends the reply. Everything on the main loop. */
@@ -18,6 +19,7 @@
 
 #define OP_PARK 1
 #define OP_DONE 2
+#define OP_RESTART 3
 
 struct op;
 
@@ -51,7 +53,7 @@ struct op_conn {
     struct chan *chan;       /* NULL: gone */
     struct session *session; /* after ATTACH */
     struct list ops;         /* those without a session */
-    bool is_push;
+    bool is_push, attaching;
 };
 
 struct op {
@@ -76,6 +78,8 @@ struct op {
     struct handle *handle;     /* marked busy */
     struct op_name names[2];
     struct alock *append;      /* held */
+    struct alock *topology;    /* held: tree->topology */
+    struct inode *still[2];    /* references; op_still() */
 
     /* One wait at a time. */
     struct dir_wait dir_wait;
@@ -92,8 +96,8 @@ struct op {
     } move_wait;
     char *key, *key2;          /* owned */
     void *buf;                 /* owned */
-    uint64_t asked_change;     /* fs->change when the store was asked */
     struct op_load *load;      /* op-resolve.c */
+    struct loop_task task;     /* op_wake_soon() */
     void *priv;
 };
 
@@ -101,6 +105,7 @@ struct op {
 int op_start(struct fs *fs, struct session *s, struct op_conn *conn, const struct msg_head *head,
              struct frame *frame);
 void op_wake(struct op *op, int error);
+void op_wake_soon(struct op *op); /* from the loop: for wakers that would be nested without end */
 void op_cancel(struct session *s, uint32_t call);
 void op_conn_gone(struct op_conn *conn); /* its ops go on without anyone to answer */
 
@@ -128,12 +133,21 @@ int op_reply_end(struct op *op, struct str *head, const void *payload, size_t pa
 int op_resolve(struct op *op, uint64_t ino, struct inode **ret);
 int op_resolve_dir(struct op *op, uint64_t ino, struct inode **ret); /* also -ENOTDIR */
 int op_handle(struct op *op, uint64_t fh); /* → op->handle, op->inode. 0 | OP_PARK | -EBADF */
-void op_moved(struct inode *inode);        /* its rename ended: wakes who waited */
-/* Locks one or two names of directories against other ops, always in the same order. 0 | OP_PARK */
+/* Locks one or two names of directories against other ops, always in the same order, and enters: from here
+ * on a rename or removal of a directory above waits for this op, and it need not wait for one that came
+ * later. For steps after op_resolve_dir(). 0 | OP_PARK (this step again, or all from the first) | -ENOENT */
 int op_lock_name(struct op *op, struct inode *parent, struct msg_str name);
 int op_lock_names(struct op *op, struct inode *p1, struct msg_str n1, struct inode *p2,
                   struct msg_str n2);
 void op_unlock_names(struct op *op);
+/* What the steps up to now found may be wrong: lets go of it, so that the op begins anew. OP_RESTART */
+int op_restart(struct op *op);
+/* Until the op ends, nobody saves the inode or anything below it, writes to it, or enters below it; it waits
+ * for those who had begun. The op holds its name. 0 | OP_PARK | OP_RESTART (the name is not its any more) */
+int op_still(struct op *op, struct inode *inode);
+void op_unstill(struct op *op); /* wakes who waited */
+/* Is an op other than `self` inside a directory at or below dir? Then self is woken later. */
+bool op_wait_inside(struct op *self, const struct inode *dir);
 /* op->child = what the name is, asking the store unless it is known; NULL: absent.
  * Call it as a step of its own: 0 | -EINPROGRESS with the answer put in op->child | OP_PARK (rows) */
 int op_child(struct op *op, struct inode *parent, struct msg_str name, bool ask_always);
@@ -145,4 +159,5 @@ int op_store(struct op *op);
 uint64_t op_ttl_ms(const struct op *op, const struct inode *inode);
 /* A directory without a marker of its own would vanish with its last child: writes the marker first. */
 int op_keep_dir(struct op *op, struct inode *dir);
-int op_commit(struct op *op, struct inode *inode); /* 0 | -EINPROGRESS | -errno */
+/* OP_PARK: its key is changing. 0 | -EINPROGRESS | OP_PARK | -errno */
+int op_commit(struct op *op, struct inode *inode);

@@ -27,7 +27,7 @@ struct op_attach {
     struct cred *cred;
     struct store *store; /* the new one that is being checked */
     struct tree *tree;
-    bool rw, insecure_http;
+    bool rw, insecure_http, first;
     int addressing;
     uint8_t instance[16];
 };
