@@ -10,12 +10,14 @@
 #include "proto/chan.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "proto/base/log.h"
 #include "proto/base/must.h"
 #include "proto/sendq.h"
 
@@ -137,6 +139,15 @@ static int judge(const struct frame *frame, struct msg_head *ret_head)
     return info && info->payload != MSG_PAYLOAD_REQ && frame->payload_len > 0 ? -EPROTO : 0;
 }
 
+static void say_request(const struct chan *chan, const struct msg_head *head)
+{
+    const struct msg_info *info = msg_info(head->method);
+
+    log_debug("proto", "uid %u pid %d: %s (%" PRIu64 "), id %" PRIu64 ", seq %" PRIu64,
+              (unsigned)chan->peer.uid, (int)chan->peer.pid, info ? info->name : "unknown",
+              head->method, head->id, head->seq);
+}
+
 /* Heads may carry keys, so none stays behind in freed memory. */
 static void frame_wipe(struct frame *frame)
 {
@@ -150,10 +161,12 @@ static void deliver(struct chan *chan, struct frame *frame)
     struct msg_head head;
     int r = judge(frame, &head);
 
-    if (r < 0)
+    if (r < 0) {
         chan_end(chan, r);
-    else
+    } else {
+        say_request(chan, &head);
         chan->ops->frame(chan->arg, &head, frame);
+    }
     frame_wipe(frame);
 }
 

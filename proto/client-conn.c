@@ -15,7 +15,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
 #include "proto/base/must.h"
-#include "proto/rx.h"
+#include "proto/client-priv.h"
 
 #define ASK_ID 1u
 
@@ -123,14 +123,13 @@ static int recv_frame(int fd, struct rx *rx, uint64_t deadline_ns, struct frame 
     return r < 0 ? r : 0;
 }
 
-static int pack_frame(struct str *out, enum msg_method method, const struct str *fields,
-                      const void *payload, size_t payload_len)
+int client_pack(struct str *out, uint32_t id, enum msg_method method, uint64_t seq,
+                const struct str *fields, const void *payload, size_t payload_len)
 {
     int r = str_reserve(out, FRAME_PREFIX_BYTES + 32 + fields->len + payload_len);
     size_t at = r < 0 ? SIZE_MAX : frame_begin(out);
 
-    if (at == SIZE_MAX || msg_head_pack(out, MSG_KIND_REQUEST, ASK_ID, method) < 0 ||
-        str_addn(out, fields->s, fields->len) < 0)
+    if (at == SIZE_MAX || msg_request_pack(out, id, method, fields, seq) < 0)
         return -ENOMEM;
     frame_end_head(out, at);
     if (str_addn(out, payload, payload_len) < 0)
@@ -169,7 +168,7 @@ int client_ask(int fd, enum msg_method method, const struct str *fields, const v
     _cleanup_(str_wipe) struct str bytes = STR_NULL; /* ATTACH carries keys */
     struct client_answer a = {0};
     struct rx rx = {0};
-    int r = pack_frame(&bytes, method, fields, payload, payload_len);
+    int r = client_pack(&bytes, ASK_ID, method, 0, fields, payload, payload_len);
 
     if (r == 0)
         r = send_all(fd, &bytes, deadline_ns);

@@ -140,22 +140,6 @@ void client_send_queue(struct client *c)
     }
 }
 
-static int pack_call(struct client_call *call, const struct str *fields, const void *payload,
-                     size_t payload_len)
-{
-    struct str *out = &call->bytes;
-    int r = str_reserve(out, FRAME_PREFIX_BYTES + 32 + fields->len + payload_len);
-    size_t at = r < 0 ? SIZE_MAX : frame_begin(out);
-
-    if (at == SIZE_MAX || msg_head_pack(out, MSG_KIND_REQUEST, call->id, call->method) < 0 ||
-        str_addn(out, fields->s, fields->len) < 0)
-        return -ENOMEM;
-    frame_end_head(out, at);
-    if (str_addn(out, payload, payload_len) < 0)
-        return -ENOMEM;
-    return frame_end(out, at, 0);
-}
-
 int client_start(struct client *c, struct client_call *call, enum msg_method method,
                  const struct str *fields, const void *payload, size_t payload_len,
                  client_reply_fn *done)
@@ -168,16 +152,16 @@ int client_start(struct client *c, struct client_call *call, enum msg_method met
     call->sent = false;
     call->done = done;
     call->bytes = STR_NULL;
-    pthread_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock); /* all along: calls are queued in the order of their seq */
     r = slot_take(&c->slots, call);
-    pthread_mutex_unlock(&c->lock);
-    if (r < 0)
-        return r;
-    r = pack_call(call, fields, payload, payload_len);
-    pthread_mutex_lock(&c->lock);
-    if (r < 0) {
-        slot_free(&c->slots, call->id);
-    } else {
+    if (r == 0) {
+        call->seq = c->last_seq + 1;
+        r = client_pack(&call->bytes, call->id, method, call->seq, fields, payload, payload_len);
+        if (r < 0)
+            slot_free(&c->slots, call->id);
+    }
+    if (r == 0) {
+        c->last_seq = call->seq;
         list_add_tail(&c->queue, &call->link);
         client_send_queue(c);
     }
@@ -198,7 +182,7 @@ int client_send_oneway(struct client *c, enum msg_method method, const struct st
         return -ENOMEM;
     list_init(&call->link);
     call->method = method;
-    r = pack_call(call, fields, payload, payload_len);
+    r = client_pack(&call->bytes, 0, method, 0, fields, payload, payload_len);
     if (r < 0) {
         oneway_free(call);
         return r;

@@ -36,6 +36,7 @@ typedef void client_reply_fn(struct client_call *call, const struct client_reply
 struct client_call { /* embedded in the caller's request; untouched by the caller until done ran */
     struct list link;
     uint32_t id; /* what CANCEL names; set by client_start(), kept when the call is sent again */
+    uint64_t seq; /* the operation's number, never given twice by one client; set and kept as id is */
     enum msg_method method;
     bool sent;
     client_reply_fn *done;
@@ -76,7 +77,8 @@ void client_free(struct client *c); /* no call in flight, nobody in client_run()
 
 /* Sends a request; fields is the packed map. Never blocks, neither on the reply nor on a socket that is
  * full: what cannot leave now leaves from client_run(). When there is no connection, or PROTO_CALLS_MAX
- * calls are in flight, the call waits in the table. 0: done will run; -ENOMEM/-EMSGSIZE: it will not. */
+ * calls are in flight, the call waits in the table. Calls leave in the order of their seq.
+ * 0: done will run; -ENOMEM/-EMSGSIZE: it will not. */
 int client_start(struct client *c, struct client_call *call, enum msg_method method,
                  const struct str *fields, const void *payload, size_t payload_len,
                  client_reply_fn *done);

@@ -271,30 +271,58 @@ int msg_unpack(const void *fields, size_t len, const struct msg_layout *l, void 
 int msg_head_unpack(const void *head, size_t len, struct msg_head *ret)
 {
     struct wire_reader r = {head, (const uint8_t *)head + len};
-    struct msg_head h;
-    uint32_t count;
+    struct wire_reader fields;
+    struct msg_head h = {0};
+    uint32_t elements, count;
     int err = wire_check(head, len, PROTO_DEPTH_MAX);
 
     if (err < 0)
         return err;
-    if (wire_get_array(&r, &count) < 0 || count != 4 || wire_get_u64(&r, &h.kind) < 0 ||
+    if (wire_get_array(&r, &elements) < 0 || elements < 4 || wire_get_u64(&r, &h.kind) < 0 ||
         wire_get_u64(&r, &h.id) < 0 || wire_get_u64(&r, &h.method) < 0)
         return -EPROTO;
-    h.fields = r.p;
-    h.fields_len = (size_t)(r.end - r.p);
     if (h.kind > MSG_KIND_ERROR || h.id > UINT32_MAX || h.method > UINT16_MAX ||
-        wire_get_map(&r, &count) < 0 || count > PROTO_FIELDS_MAX)
+        elements > (h.kind == MSG_KIND_REQUEST ? 5u : 4u))
+        return -EPROTO;
+    fields = r;
+    if (wire_get_map(&fields, &count) < 0 || count > PROTO_FIELDS_MAX)
+        return -EPROTO;
+    h.fields = r.p;
+    err = wire_skip(&r, PROTO_DEPTH_MAX);
+    if (err < 0)
+        return err;
+    h.fields_len = (size_t)(r.p - h.fields);
+    if (elements == 5 && wire_get_u64(&r, &h.seq) < 0)
         return -EPROTO;
     *ret = h;
     return 0;
 }
 
-int msg_head_pack(struct str *out, uint64_t kind, uint64_t id, uint64_t method)
+static int head_pack(struct str *out, uint32_t elements, uint64_t kind, uint64_t id,
+                     uint64_t method)
 {
     size_t before = out->len;
 
-    if (wire_put_array(out, 4) < 0 || wire_put_u64(out, kind) < 0 || wire_put_u64(out, id) < 0 ||
-        wire_put_u64(out, method) < 0) {
+    if (wire_put_array(out, elements) < 0 || wire_put_u64(out, kind) < 0 ||
+        wire_put_u64(out, id) < 0 || wire_put_u64(out, method) < 0) {
+        take_back(out, before);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int msg_head_pack(struct str *out, uint64_t kind, uint64_t id, uint64_t method)
+{
+    return head_pack(out, 4, kind, id, method);
+}
+
+int msg_request_pack(struct str *out, uint64_t id, uint64_t method, const struct str *fields,
+                     uint64_t seq)
+{
+    size_t before = out->len;
+
+    if (head_pack(out, 5, MSG_KIND_REQUEST, id, method) < 0 ||
+        str_addn(out, fields->s, fields->len) < 0 || wire_put_u64(out, seq) < 0) {
         take_back(out, before);
         return -ENOMEM;
     }

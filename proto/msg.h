@@ -98,15 +98,21 @@ int msg_unpack(const void *fields, size_t len, const struct msg_layout *l, void 
 MSG_TABLE(MSG_STRUCTS_)
 #undef MSG_STRUCTS_
 
-/* A frame's head: [kind, id, method, {fields}]. For errors fields is {1: errno, 2: text}. */
+/* A frame's head: [kind, id, method, {fields}]. For errors fields is {1: errno, 2: text}. Requests may have
+ * a fifth element, the operation sequence: (instance, seq) names an operation however often it is sent. */
 struct msg_head {
     uint64_t kind, id, method;
+    uint64_t seq;          /* 0: none, and always so in replies and errors */
     const uint8_t *fields; /* points into the head's bytes */
     size_t fields_len;
 };
-/* Checks depth, counts and the four elements; the fields map itself is only walked. 0 | -EPROTO */
+/* Checks depth, counts and the elements; the fields map itself is only walked. 0 | -EPROTO */
 int msg_head_unpack(const void *head, size_t len, struct msg_head *ret);
+/* The start of a head of four elements; the caller appends the fields. 0 | -ENOMEM */
 int msg_head_pack(struct str *out, uint64_t kind, uint64_t id, uint64_t method);
+/* A whole head of five, of a request; fields is the packed map. 0 | -ENOMEM */
+int msg_request_pack(struct str *out, uint64_t id, uint64_t method, const struct str *fields,
+                     uint64_t seq);
 
 int msg_error_pack(struct str *out, int error, const char *text); /* error: -errno */
 /* *ret_error is a negative errno of errno.tbl, -EIO for any other number. */

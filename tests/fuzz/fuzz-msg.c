@@ -52,6 +52,21 @@ static void check_dirents(const uint8_t *data, size_t size)
     must(r.p <= r.end);
 }
 
+/* Whatever forms its integers came in: packed again, the head says the same. */
+static void check_seq(const struct msg_head *head)
+{
+    const struct str fields = {(char *)head->fields, head->fields_len, 0};
+    struct str out = STR_NULL;
+    struct msg_head again;
+
+    must(msg_request_pack(&out, head->id, head->method, &fields, head->seq) == 0);
+    must(msg_head_unpack(out.s, out.len, &again) == 0);
+    must(again.id == head->id && again.method == head->method && again.seq == head->seq);
+    must(again.fields_len == head->fields_len &&
+         memcmp(again.fields, head->fields, head->fields_len) == 0);
+    str_fini(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct msg_head head;
@@ -62,7 +77,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (msg_head_unpack(data, size, &head) < 0)
         return 0;
     must(head.kind <= MSG_KIND_ERROR && head.id <= UINT32_MAX);
-    must(head.fields + head.fields_len == data + size);
+    must(head.fields >= data && head.fields_len >= 1 && head.fields_len <= size);
+    must(head.fields + head.fields_len <= data + size);
+    must(head.kind == MSG_KIND_REQUEST || head.fields + head.fields_len == data + size);
+    must(head.kind == MSG_KIND_REQUEST || head.seq == 0);
+    check_seq(&head);
     if (msg_error_unpack(head.fields, head.fields_len, &error, &text) == 0)
         must(msg_errno_known(error) && text.len <= PROTO_TEXT_MAX_BYTES);
     for (uint64_t id = 0; id < 64; id++) {

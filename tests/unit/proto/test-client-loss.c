@@ -89,6 +89,109 @@ static void test_a_half_sent_call_is_sent_again_whole(void **state)
     assert_int_equal(await(&half), 0);
 }
 
+/* Receives one request, answers it if it is to be answered, and tells its seq. */
+static uint64_t take_seq(struct world *w, uint64_t method, bool reply)
+{
+    struct raw_frame f;
+    uint64_t seq;
+
+    raw_must_recv(&w->server, &f, method);
+    must(f.head.seq == 0 || f.head.id != 0);
+    seq = f.head.seq;
+    if (reply)
+        answer(w, &f.head, NULL, 0);
+    raw_frame_fini(&f);
+    return seq;
+}
+
+static void test_seq_survives_the_connection(void **state)
+{
+    struct world *w = *state;
+    struct call first = {0}, safe = {0}, unsafe = {0}, again = {0}, waits = {0}, last = {0};
+
+    run(w);
+    begin(w->c, &first, MSG_STATFS);
+    assert_int_equal(take_seq(w, MSG_STATFS, true), 1);
+    assert_int_equal(await(&first), 0);
+    begin(w->c, &safe, MSG_LOOKUP);
+    begin(w->c, &unsafe, MSG_WRITE);
+    must(client_send_oneway(w->c, MSG_RELEASE, &no_fields, NULL, 0) == 0);
+    begin(w->c, &again, MSG_READ);
+    assert_int_equal(take_seq(w, MSG_LOOKUP, false), 2);
+    assert_int_equal(take_seq(w, MSG_WRITE, false), 3);
+    assert_int_equal(take_seq(w, MSG_RELEASE, false), 0);
+    assert_int_equal(take_seq(w, MSG_READ, false), 4);
+    raw_close(&w->server);
+    join(w);
+    begin(w->c, &waits, MSG_MKDIR);
+    for (int life = 0; life < 2; life++) { /* lost once more: still the same */
+        client_replace_fd(w->c, pair(w));
+        run(w);
+        assert_int_equal(take_seq(w, MSG_LOOKUP, life == 1), 2);
+        assert_int_equal(take_seq(w, MSG_READ, life == 1), 4); /* 3 will never come */
+        if (life == 1)
+            break;
+        assert_int_equal(take_seq(w, MSG_MKDIR, false), 5);
+        raw_close(&w->server);
+        join(w);
+    }
+    begin(w->c, &last, MSG_MKDIR); /* a new operation is a new number, whatever was lost */
+    assert_int_equal(take_seq(w, MSG_MKDIR, true), 6);
+    assert_int_equal(await(&last), 0);
+    assert_int_equal(await(&safe), 0);
+    assert_int_equal(await(&again), 0);
+    assert_int_equal(unsafe.error, -EIO);
+    assert_int_equal(waits.error, -EIO);
+    assert_int_equal(safe.base.seq, 2);
+}
+
+static void test_a_refused_call_takes_no_seq(void **state)
+{
+    struct world *w = *state;
+    static const char big[PROTO_PAYLOAD_MAX_BYTES + 1];
+    struct call none = {0}, call = {0};
+
+    run(w);
+    assert_int_equal(client_start(w->c, &none.base, MSG_SETXATTR, &no_fields, big, sizeof(big),
+                                  done_cb), -EMSGSIZE);
+    begin(w->c, &call, MSG_STATFS);
+    assert_int_equal(take_seq(w, MSG_STATFS, true), 1);
+    assert_int_equal(await(&call), 0);
+}
+
+#define STARTERS 4
+#define EACH 200 /* all of them fit in the table */
+
+static void *start_many(void *arg)
+{
+    struct world *w = arg;
+    struct call *calls = calloc(EACH, sizeof(*calls));
+
+    must(calls);
+    for (int i = 0; i < EACH; i++)
+        begin(w->c, &calls[i], MSG_STATFS);
+    return calls;
+}
+
+static void test_calls_leave_in_the_order_of_their_seq(void **state)
+{
+    struct world *w = *state;
+    pthread_t threads[STARTERS];
+    struct call *calls[STARTERS];
+
+    run(w);
+    for (int i = 0; i < STARTERS; i++)
+        must(pthread_create(&threads[i], NULL, start_many, w) == 0);
+    for (uint64_t seq = 1; seq <= STARTERS * EACH; seq++)
+        assert_int_equal(take_seq(w, MSG_STATFS, true), seq);
+    for (int i = 0; i < STARTERS; i++) {
+        pthread_join(threads[i], (void **)&calls[i]);
+        for (int k = 0; k < EACH; k++)
+            assert_int_equal(await(&calls[i][k]), 0);
+        free(calls[i]);
+    }
+}
+
 static void test_replies_of_an_old_life_fit_nothing(void **state)
 {
     struct world *w = *state;
@@ -153,6 +256,9 @@ int main(void)
         T(test_calls_wait_for_a_connection),
         T(test_only_safe_calls_are_sent_again),
         T(test_a_half_sent_call_is_sent_again_whole),
+        T(test_seq_survives_the_connection),
+        T(test_a_refused_call_takes_no_seq),
+        T(test_calls_leave_in_the_order_of_their_seq),
         T(test_replies_of_an_old_life_fit_nothing),
         T(test_reset_ends_everything),
         T(test_stop_inside_a_frame_is_orderly),

@@ -105,8 +105,8 @@ static void round_trip(const struct msg_info *info, const struct msg_layout *l)
     for (size_t n = 0; n < b.len; n += n < 300 || n > b.len - 50 ? 1 : 1009)
         assert_int_equal(unpack_exact(&b, n, l, back), -EPROTO);
     /* The largest message of its kind fits into a head. */
-    assert_int_equal(msg_head_pack(&head, 2, UINT32_MAX, info->method), 0);
-    assert_true(head.len + b.len <= PROTO_HEAD_MAX_BYTES);
+    assert_int_equal(msg_request_pack(&head, UINT32_MAX, info->method, &b, UINT64_MAX), 0);
+    assert_true(head.len <= PROTO_HEAD_MAX_BYTES);
 }
 
 static void test_every_message_round_trips(void **state)
@@ -291,12 +291,57 @@ static void test_heads_are_strict(void **state)
     assert_int_equal(HEAD(0x94, 0, 0xcf, 0, 0, 0, 1, 0, 0, 0, 0, 16, 0x80), -EPROTO); /* id */
     assert_int_equal(HEAD(0x94, 0, 1, 0xce, 0, 1, 0, 0, 0x80), -EPROTO);           /* method */
     assert_int_equal(HEAD(0x94, 0, 1, 16, 0x90), -EPROTO);                         /* no map */
-    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0), -EPROTO);
     assert_int_equal(HEAD(0x93, 0, 1, 16), -EPROTO);
     assert_int_equal(HEAD(0x94, 0, 1, 16, 0x80, 0), -EPROTO);                      /* bytes behind */
     assert_int_equal(HEAD(0x94, 0, 1, 16, 0x81, 1, 0x91, 0x91, 0x90), -EPROTO);    /* depth 5 */
     assert_int_equal(HEAD(0x94, 0, 1, 16, 0xdf, 0xff, 0xff, 0xff, 0xff), -EPROTO);
     assert_int_equal(head("", 0), -EPROTO);
+}
+
+static void test_the_fifth_element_is_strict(void **state)
+{
+    (void)state;
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0), 0);
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0xcf, 0, 0, 0, 0, 0, 0, 0, 7), 0); /* any form */
+    assert_int_equal(HEAD(0x95, 1, 1, 16, 0x80, 0), -EPROTO);          /* a reply */
+    assert_int_equal(HEAD(0x95, 2, 1, 16, 0x80, 0), -EPROTO);          /* an error */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80), -EPROTO);             /* announced, missing */
+    assert_int_equal(HEAD(0x96, 0, 1, 16, 0x80, 0, 0), -EPROTO);       /* six */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0, 0), -EPROTO);       /* bytes behind */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0xcf, 0, 0, 0, 0, 0, 0, 0), -EPROTO); /* cut */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0xff), -EPROTO);       /* negative */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0xc0), -EPROTO);       /* nil */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0xc2), -EPROTO);       /* false */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0xa1, '1'), -EPROTO);  /* text */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0xca, 0, 0, 0, 0), -EPROTO); /* float */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0x80, 0x80), -EPROTO);       /* a map */
+    assert_int_equal(HEAD(0x95, 0, 1, 16, 0, 0x80), -EPROTO);          /* in the wrong order */
+}
+
+static void test_seq_round_trips(void **state)
+{
+    static const uint64_t seqs[] = {0, 1, 127, 128, 1ULL << 32, INT64_MAX, UINT64_MAX};
+    const struct str fields = {(char *)"\x82\x01\x07\x02\xa1x", 6, 0};
+    struct msg_head h;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(seqs); i++) {
+        _cleanup_(str_fini) struct str b = STR_NULL;
+        assert_int_equal(msg_request_pack(&b, 9, MSG_LOOKUP, &fields, seqs[i]), 0);
+        assert_int_equal(msg_head_unpack(b.s, b.len, &h), 0);
+        assert_int_equal(h.seq, seqs[i]);
+        assert_int_equal(h.kind, MSG_KIND_REQUEST);
+        assert_int_equal(h.id, 9);
+        assert_int_equal(h.method, MSG_LOOKUP);
+        assert_int_equal(h.fields_len, fields.len); /* the seq is none of the fields' bytes */
+        assert_memory_equal(h.fields, fields.s, fields.len);
+        for (size_t n = 0; n < b.len; n++)
+            assert_int_equal(head(b.s, n), -EPROTO);
+    }
+    memset(&h, 0xff, sizeof(h)); /* of an older client */
+    assert_int_equal(msg_head_unpack("\x94\x00\x01\x10\x80", 5, &h), 0);
+    assert_int_equal(h.seq, 0);
+    assert_int_equal(h.fields_len, 1);
 }
 
 static void test_errors(void **state)
@@ -386,6 +431,8 @@ int main(void)
         cmocka_unit_test(test_too_many_fields),
         cmocka_unit_test(test_attributes_are_bounded),
         cmocka_unit_test(test_heads_are_strict),
+        cmocka_unit_test(test_the_fifth_element_is_strict),
+        cmocka_unit_test(test_seq_round_trips),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_dirents),
         cmocka_unit_test(test_str_dup_refuses_nul),
