@@ -60,20 +60,31 @@ LIMITS = load_limits()
 ATTR = "ino generation mode nlink uid gid size blocks atime_ns mtime_ns ctime_ns rdev".split()
 
 
-def pack_head(kind, ident, method, fields):
-    return msgpack.packb([kind, ident, method, fields], use_bin_type=True,
-                         unicode_errors="surrogateescape")
+def pack_head(kind, ident, method, fields, seq=None):
+    """seq None: a head of four elements, as replies, errors, pushes and older clients have it."""
+    return msgpack.packb([kind, ident, method, fields] + ([] if seq is None else [seq]),
+                         use_bin_type=True, unicode_errors="surrogateescape")
+
+
+def unpack_head(head):
+    """(kind, id, method, raw fields, seq)."""
+    elements = msgpack.unpackb(head, strict_map_key=False, unicode_errors="surrogateescape")
+    assert len(elements) == 4 or (len(elements) == 5 and elements[0] == REQUEST), \
+        "a head of %d elements, kind %r" % (len(elements), elements[0])
+    kind, ident, method, raw, seq = elements if len(elements) == 5 else elements + [0]
+    assert isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 1 << 64, "seq %r" % (seq,)
+    return kind, ident, method, raw, seq
 
 
 def frame(head, payload=b"", fds=0):
     return PREFIX.pack(len(head), len(payload), fds) + head + payload
 
 
-def request(ident, name, payload=b"", /, **fields):
-    """The bytes of a well-formed request."""
+def request(ident, name, payload=b"", /, seq=0, **fields):
+    """The bytes of a well-formed request; seq None leaves the operation sequence out."""
     spec = MESSAGES[name].request
     return frame(pack_head(REQUEST, ident, MESSAGES[name].number,
-                           {spec[k][0]: v for k, v in fields.items()}), payload)
+                           {spec[k][0]: v for k, v in fields.items()}, seq), payload)
 
 
 class Answer:
@@ -116,6 +127,7 @@ class Connection:
         self.sock = sock
         self.sock.settimeout(timeout)
         self.buffer, self.fds = b"", []
+        self.seq = 0  # of the request that receive() brought last
 
     def send(self, data, fds=()):
         try:
@@ -150,8 +162,7 @@ class Connection:
         head = self.buffer[12:12 + head_len]
         payload = self.buffer[12 + head_len:12 + head_len + payload_len]
         self.buffer = self.buffer[12 + head_len + payload_len:]
-        kind, ident, method, raw = msgpack.unpackb(head, strict_map_key=False,
-                                                   unicode_errors="surrogateescape")
+        kind, ident, method, raw, self.seq = unpack_head(head)
         assert len(self.fds) >= nfds, "the frame says %d descriptors, %d came" % (nfds, len(self.fds))
         fds, self.fds = self.fds[:nfds], self.fds[nfds:]
         return kind, ident, method, raw, payload, fds
@@ -181,11 +192,17 @@ class Client(Connection):
         sock.connect(path)
         super().__init__(sock, timeout)
         self.next_id = 1
+        self.next_seq = 1  # set it to that of the connection before, when a mount comes back
         self.waiting = {}  # replies that came before they were asked for
 
     def start(self, name, payload=b"", /, **fields):
+        """A call on a session takes the next operation number, unless seq= says another (None: none)."""
         ident = self.next_id
         self.next_id += 1
+        m = MESSAGES[name]
+        if "seq" not in fields and m.phase == "SESSION" and m.replay != "ONEWAY":
+            fields["seq"] = self.next_seq
+            self.next_seq += 1
         self.send(request(ident, name, payload, **fields))
         return ident
 
