@@ -194,7 +194,7 @@ static void get_build(struct s3_request *rq)
     if (sink->pos > sink->attempt_pos) { /* it moves: patience starts anew */
         rq->tries = rq->limited_tries = 0;
         if (!req->deadline_ns)
-            rq->give_up_ns = clock_mono_ns() + rq->store->retry_deadline_ns;
+            rq->give_up_ns = clock_mono_ns() + s3_patience_ns(rq->store, req->op);
     }
     sink->attempt_pos = sink->pos;
     sink->checked = sink->full = false;

@@ -172,7 +172,7 @@ static void request_start(struct mail *mail)
     rq->thread = net_thread_self();
     loop = net_thread_loop(rq->thread);
     req->mail.run = rq->home;
-    rq->give_up_ns = req->deadline_ns ? req->deadline_ns : now + rq->store->retry_deadline_ns;
+    rq->give_up_ns = req->deadline_ns ? req->deadline_ns : now + s3_patience_ns(rq->store, req->op);
     r = loop_timer_new(loop, retry_now, rq, &rq->retry_timer);
     if (r >= 0 && req->deadline_ns)
         r = loop_timer_new(loop, deadline_passed, rq, &rq->deadline_timer);

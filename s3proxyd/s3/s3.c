@@ -15,6 +15,7 @@
 #include "s3proxyd/s3/s3-request.h"
 
 #define RETRY_DEADLINE_DEFAULT_MS 300000u
+#define QUESTION_DEADLINE_NS (45 * NS_PER_S)
 #define KEYS_MAX 1000u
 #define PARTS_MAX 10000u
 
@@ -249,4 +250,11 @@ int s3_store_new(struct net *net, const struct s3_config *config, struct store *
               log_esc(s->routes.current->origin), s->routes.current->region);
     *ret_store = &s->base;
     return 0;
+}
+
+uint64_t s3_patience_ns(const struct s3_store *store, enum store_op op)
+{
+    bool question = op <= STORE_GET; /* CHECK, LIST, HEAD, GET */
+
+    return question ? MIN(store->retry_deadline_ns, QUESTION_DEADLINE_NS) : store->retry_deadline_ns;
 }

@@ -15,7 +15,7 @@ struct s3_config {
     enum { S3_ADDR_AUTO, S3_ADDR_PATH, S3_ADDR_VIRTUAL } addressing;
     bool insecure_http;         /* plain http to a non-loopback host without payload signing */
     struct cred *cred;          /* referenced */
-    uint64_t retry_deadline_ms; /* default deadline of a request; 0: 300 s */
+    uint64_t retry_deadline_ms; /* default deadline of a change; 0: 300 s. Of a question: 45 s, or less */
 };
 
 /* Copies the configuration. 0 | -EINVAL (*ret_why: static text for the user) | -ENOMEM */
