@@ -143,7 +143,7 @@ void ops_create(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mod
 static void saved_answer(struct req *r, const struct client_reply *reply)
 {
     (void)reply;
-    if (!r->flag && r->h->saved < r->mark)
+    if (r->h->saved < r->mark)
         r->h->saved = r->mark;
     req_reply_err(r, 0);
 }
@@ -155,12 +155,13 @@ static struct req *save_req(fuse_req_t fuse, const struct fuse_file_info *fi)
     if (!r)
         return NULL;
     r->h = handle_get(fi->fh);
-    int e = r->h ? r->h->error : -EBADF;
-    if (e < 0 || !writable(r->h->flags)) {
-        req_fail(r, e == -ESTALE && r->h && !writable(r->h->flags) ? 0 : e);
+    if (!r->h || !writable(r->h->flags) || r->h->error < 0) {
+        /* A lost handle with everything saved has nothing to complain about. */
+        req_fail(r, !r->h ? -EBADF : handle_unsaved(r->h) ? r->h->error : 0);
         return NULL;
     }
     r->mark = r->h->changes;
+    r->saves = true;
     return r;
 }
 
@@ -172,8 +173,12 @@ void ops_flush(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
     (void)ino;
     if (!r)
         return;
-    r->flag = foreign_flush(r->h->opener, pid);
-    req_call(r, FLUSH, flush, .fh = r->h->fh, .foreign = r->flag);
+    /* A child that was forked with the descriptor saves nothing, and a fork that closes files on
+     * its way to exec must not wait for a backend that is away. */
+    if (foreign_flush(r->h->opener, pid))
+        req_fail(r, 0);
+    else
+        req_call(r, FLUSH, flush, .fh = r->h->fh);
 }
 
 void ops_fsync(fuse_req_t fuse, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -28,13 +28,12 @@ static void init(void *userdata, struct fuse_conn_info *conn)
     /* KILLPRIV would leave clearing the suid bit to us; splice is what view.c explains. */
     conn->want &= ~(unsigned)(FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE |
                               FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-    /* Pages are dropped by INVALIDATE and at open, never as a side effect of attributes: that would make an
-     * `ls` wait for every cold read under way in the files it shows. */
+    /* Pages are dropped by INVALIDATE and at open, never as a side effect of attributes: that would
+     * make an `ls` wait for every cold read under way in the files it shows. */
     conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
-    conn->want |=
-        conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
-                         FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-                         FUSE_CAP_EXPLICIT_INVAL_DATA);
+    conn->want |= conn->capable &
+                  (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
+                   FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPLICIT_INVAL_DATA);
 }
 
 static void refuse_mknod(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode,

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -34,6 +35,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int kick_fd = -1; /* a duplicate: the client owns the connection itself */
 static uint64_t kick_generation;
 static _Atomic uint64_t lost_ns; /* since when there is no backend; 0: there is one */
+static atomic_bool expired;      /* for longer than timeo: calls wait for one more try only */
 
 static int set_kick(int rpc_fd)
 {
@@ -180,10 +182,13 @@ void *peer_thread(void *arg)
         while ((r = recover(d)) < 0) {
             if (d->ending)
                 return NULL;
+            if (expired)
+                client_reset(d->client, -ETIMEDOUT);
             nanosleep(&pause, NULL);
             pause.tv_nsec = MIN(pause.tv_nsec * 2, (long)RETRY_MAX_NS);
         }
         lost_ns = 0;
+        expired = false;
         log_warn("peer", "the backend is back");
     }
 }
@@ -192,8 +197,10 @@ bool peer_tick(struct daemon *d)
 {
     uint64_t since = lost_ns;
 
-    if (since != 0 && clock_mono_ns() - since >= d->timeo_ns)
+    if (since != 0 && !expired && clock_mono_ns() - since >= d->timeo_ns) {
+        expired = true;
         client_reset(d->client, -ETIMEDOUT);
+    }
     return since != 0;
 }
 

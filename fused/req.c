@@ -108,6 +108,14 @@ static void interrupted(fuse_req_t fuse, void *arg)
     cancel(arg);
 }
 
+/* Of a handle that was lost while the call waited, the backend only knows that it has none. */
+static int error_of(const struct req *r, int error)
+{
+    if (!r->h || r->h->error == 0)
+        return error;
+    return r->saves && !handle_unsaved(r->h) ? 0 : r->h->error;
+}
+
 static void done(struct client_call *call, const struct client_reply *reply)
 {
     struct req *r = container_of(call, struct req, call);
@@ -115,8 +123,7 @@ static void done(struct client_call *call, const struct client_reply *reply)
     if (reply->error < 0) {
         log_debug("req", "%s: error %d: %s", msg_info(call->method)->name, -reply->error,
                   log_escn(reply->text.s, reply->text.len));
-        /* Of a handle that was lost on the way the backend only knows that it has none. */
-        req_reply_err(r, r->h && r->h->error != 0 ? r->h->error : reply->error);
+        req_reply_err(r, error_of(r, reply->error));
     } else {
         r->answer(r, reply);
     }

@@ -30,7 +30,8 @@ struct req {
     void *data;    /* a payload that waits for a slot; freed with the request */
     uint64_t ino, offset, mark;
     size_t size;
-    bool flag; /* the op's own */
+    bool flag;  /* the op's own */
+    bool saves; /* FLUSH, FSYNC: fine on a lost handle that has nothing unsaved */
     _Atomic unsigned refs;
     _Atomic bool taken, started;
     _Atomic uint32_t call_id;
