@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
@@ -57,6 +58,34 @@ static int from_volume(struct op *op, const struct chan_peer *peer)
     return a->volume && a->bucket && a->prefix ? 0 : -ENOMEM;
 }
 
+/* As every AWS tool: $HOME first. After su it may be somebody else's. */
+static const char *own_home(void)
+{
+    struct stat st;
+    const char *home = getenv("HOME");
+    if (home && home[0] == '/' && stat(home, &st) == 0 && st.st_uid == geteuid())
+        return home;
+    const struct passwd *pw = getpwuid(geteuid());
+    return pw ? pw->pw_dir : "/";
+}
+
+static int from_profile(struct op *op)
+{
+    struct op_attach *a = op->priv;
+    _cleanup_(freep) char *named = dup_or_null(op->req.attach.profile), *region = NULL, *url = NULL;
+    const char *why = "it cannot be read", *profile = named ? named : "default";
+    char text[200];
+    int r = cred_new_profile(own_home(), profile, &a->cred, &region, &url, &why);
+    if (r == 0 && !a->region)
+        a->region = take(region);
+    if (r == 0 && !a->endpoint)
+        a->endpoint = take(url);
+    if (r == 0)
+        return 0;
+    snprintf(text, sizeof(text), "profile \"%.64s\": %s", profile, why);
+    return refuse(op, r == -ENOENT ? -EACCES : r, text);
+}
+
 static int own_cred(struct op *op)
 {
     const struct msg_attach_req *m = &op->req.attach;
@@ -68,17 +97,8 @@ static int own_cred(struct op *op)
         r = cred_new_static(m->access_key.s, m->access_key.len, m->secret_key.s,
                             m->secret_key.len, m->session_token.s, m->session_token.len, &a->cred);
         break;
-    case 2: {
-        _cleanup_(freep) char *profile = dup_or_null(m->profile), *region = NULL, *url = NULL;
-        const struct passwd *pw = getpwuid(geteuid());
-        r = cred_new_profile(pw ? pw->pw_dir : "/", profile ? profile : "default", &a->cred,
-                             &region, &url, &why);
-        if (r == 0 && !a->region)
-            a->region = take(region);
-        if (r == 0 && !a->endpoint)
-            a->endpoint = take(url);
-        break;
-    }
+    case 2:
+        return from_profile(op);
     case 3:
         r = cred_new_anonymous(&a->cred);
         break;
@@ -180,7 +200,14 @@ static int attach_store(struct op *op)
 
 static void checked(struct store_req *req)
 {
-    op_wake(container_of(req, struct op, store), req->error);
+    struct op *op = container_of(req, struct op, store);
+    struct op_attach *a = op->priv;
+    if (req->error == -ETIMEDOUT || req->error == -ECANCELED) {
+        req->error = -ETIMEDOUT;
+        snprintf(req->error_text, sizeof(req->error_text), "%.200s does not answer",
+                 a->store->endpoint ? a->store->endpoint : a->store->bucket);
+    }
+    op_wake(op, req->error);
 }
 
 static int attach_check(struct op *op)
