@@ -250,6 +250,8 @@ bool inode_below(const struct inode *inode, const struct inode *root); /* or equ
 /* Is it, or a directory above it, being renamed? */
 bool inode_busy_moving(const struct inode *inode, struct inode **ret_moving);
 bool inode_dirty(const struct inode *inode);
+/* Surely not in the store: made here, and no save tried that may have had its effect in spite of an error. */
+bool inode_unstored(const struct inode *inode);
 uint64_t inode_size(const struct inode *inode);
 bool inode_fresh(const struct inode *inode, uint64_t ttl_ms);
 void inode_attr(const struct inode *inode, const struct session *s, struct msg_attr *ret);

@@ -148,6 +148,11 @@ bool inode_dirty(const struct inode *inode)
                               (inode->spool && spool_dirty(inode->spool)));
 }
 
+bool inode_unstored(const struct inode *inode)
+{
+    return inode->created && !inode->failed_ns;
+}
+
 uint64_t inode_size(const struct inode *inode)
 {
     return inode->spool ? spool_size(inode->spool) : inode->size;

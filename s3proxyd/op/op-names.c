@@ -41,13 +41,13 @@ static int remove_still(struct op *op)
 
 static int unlink_keep_parent(struct op *op)
 {
-    return op_keep_dir(op, op->parent);
+    return op_keep_dir(op);
 }
 
 static int unlink_delete(struct op *op)
 {
-    if (op->child->created)
-        return 0; /* nothing in the store yet */
+    if (inode_unstored(op->child))
+        return 0;
     int r = inode_key(op->child, &op->key);
     if (r < 0)
         return r;

@@ -151,7 +151,7 @@ static int rename_settle(struct op *op)
 
 static int rename_keep_parent(struct op *op)
 {
-    return op_keep_dir(op, op->parent);
+    return op_keep_dir(op);
 }
 
 /* ---- a file */
@@ -202,8 +202,12 @@ static int rename_delete(struct op *op)
     struct op_rename *rn = op->priv;
     if (op->inode->is_dir)
         return rename_dir_delete(op);
-    if (rn->in_memory)
+    if (rn->in_memory && inode_unstored(op->inode))
         return 0;
+    free(take(op->key));
+    int r = inode_key(op->inode, &op->key);
+    if (r < 0)
+        return r;
     store_req_fini(&op->store);
     op->store = (struct store_req){.op = STORE_DELETE, .key = op->key};
     return op_store(op);

@@ -239,8 +239,17 @@ int op_freshen(struct op *op, struct inode *inode, bool ask_always)
     return probe_start(&op->probe, inode->parent, inode->name, strlen(inode->name));
 }
 
-int op_keep_dir(struct op *op, struct inode *dir)
+static void kept(struct store_req *req)
 {
+    struct op *op = container_of(req, struct op, store);
+    if (req->error == 0)
+        op->parent->dir->marker = true;
+    op_wake(op, req->error);
+}
+
+int op_keep_dir(struct op *op)
+{
+    struct inode *dir = op->parent;
     if (!dir->parent || dir == op->session->root || dir->dir->marker)
         return 0;
     if (dir_fresh(dir, op->session->attr_ttl_ms) && dir_names_known(dir) > 1)
@@ -250,9 +259,9 @@ int op_keep_dir(struct op *op, struct inode *dir)
     int r = inode_key(dir, &op->key2);
     if (r < 0)
         return r;
-    dir->dir->marker = true;
     store_req_fini(&op->store);
     op->store = (struct store_req){
-        .op = STORE_PUT, .key = op->key2, .body = {.fd = -1, .memory = ""}};
-    return op_store(op);
+        .op = STORE_PUT, .key = op->key2, .body = {.fd = -1, .memory = ""}, .done = kept};
+    store_submit(op->session->tree->store, &op->store);
+    return -EINPROGRESS;
 }

@@ -158,6 +158,6 @@ int op_store(struct op *op);
 /* Time the kernel may keep what we know of the inode. */
 uint64_t op_ttl_ms(const struct op *op, const struct inode *inode);
 /* A directory without a marker of its own would vanish with its last child: writes the marker first. */
-int op_keep_dir(struct op *op, struct inode *dir);
+int op_keep_dir(struct op *op); /* op->parent */
 /* OP_PARK: its key is changing. 0 | -EINPROGRESS | OP_PARK | -errno */
 int op_commit(struct op *op, struct inode *inode);

@@ -383,3 +383,33 @@ def test_a_reader_goes_on_when_its_file_is_renamed(pair, fake):
     a = two.wait(reading)
     a.close()
     assert not a.error and a.payload == big[:1000]
+
+
+@pytest.mark.parametrize("how", ["unlink", "rename"])
+def test_a_save_that_failed_with_effect_leaves_no_object(backend, fake, box, how):
+    """The store took the object and said no: it is there all the same, and goes with the file."""
+    box.watch.expect("is not saved and kept in the spool")
+    c = connect(backend, attr_ttl_ms=600000)
+    fake.on("PUT", op="put").after_effect().status(403, "AccessDenied")
+    create(c, "f", 1, b"data", flush=False)
+    assert c.ask("FLUSH", fh=1).error
+    assert fake.keys() == ["f"]
+    fake.calm()
+    if how == "unlink":
+        c.ok("UNLINK", parent=c.root, name="f")
+        assert fake.keys() == []
+    else:
+        assert not c.wait(rename(c, "f", "g")).error
+        c.ok("FLUSH", fh=1)
+        assert fake.keys() == ["g"] and fake.get("b", "g") == b"data"
+
+
+def test_a_marker_that_could_not_be_written_is_tried_again(backend, fake):
+    """d exists because of d/f only; before f goes, a marker is needed."""
+    fake.put("b", "d/f", b"x")
+    c = connect(backend, attr_ttl_ms=600000)
+    d = c.lookup("d").attr["ino"]
+    fake.on("PUT", op="put", nth=1).status(403, "AccessDenied")
+    assert c.ask("UNLINK", parent=d, name="f").error
+    c.ok("UNLINK", parent=d, name="f")
+    assert fake.keys() == ["d/"]
