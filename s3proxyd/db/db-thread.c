@@ -37,8 +37,10 @@ static void db_read_home(struct mail *mail)
 
 static void db_run_read(struct db *db, struct db_read *read)
 {
-    int r;
-    if (read->kind == DB_READ_LISTING) {
+    int r = 0;
+    if (read->kind == DB_READ_NOTHING) {
+        db_commit(db);
+    } else if (read->kind == DB_READ_LISTING) {
         r = db_meta_read(&db->meta, read);
         if (r == -EUCLEAN) {
             db_file_complain(&db->meta, "read", r);

@@ -74,7 +74,8 @@ struct db_job {
 struct db_read {
     struct mail mail;  /* these two are the database's own */
     struct db_job job;
-    enum { DB_READ_INO, DB_READ_CHILD, DB_READ_CHILDREN, DB_READ_LISTING } kind;
+    enum { DB_READ_INO, DB_READ_CHILD, DB_READ_CHILDREN, DB_READ_LISTING,
+           DB_READ_NOTHING } kind; /* NOTHING: done once all that was queued before outlives a kill */
     uint64_t ino;      /* INO: itself; CHILD, CHILDREN: the parent */
     uint64_t bucket;   /* LISTING; CHILD of parent 0 */
     const char *name;  /* CHILD: the name; LISTING: the directory's key prefix. Unchanged until done */

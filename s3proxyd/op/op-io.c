@@ -214,7 +214,15 @@ static int flush_commit(struct op *op)
     /* Nothing is published that nobody wrote, nor by a process that only inherited the descriptor. */
     if (op->req.flush.foreign || op->inode->untouched || !op->handle->writes)
         return 0;
-    return op_commit(op, op->inode);
+    int r = op_commit(op, op->inode);
+    op->saved = r == -EINPROGRESS;
+    return r;
+}
+
+/* The row with the time of the last write is part of what was saved. */
+static int saved_rows(struct op *op)
+{
+    return op->saved ? op_rows_kept(op) : 0;
 }
 
 static int flush_reply(struct op *op)
@@ -223,8 +231,8 @@ static int flush_reply(struct op *op)
 }
 
 const struct op_step flush_steps[] = {{"find", flush_find},     {"wait", read_wait},
-                                      {"commit", flush_commit}, {"reply", flush_reply},
-                                      {NULL, NULL}};
+                                      {"commit", flush_commit}, {"keep", saved_rows},
+                                      {"reply", flush_reply},   {NULL, NULL}};
 
 static int fsync_find(struct op *op)
 {
@@ -233,7 +241,9 @@ static int fsync_find(struct op *op)
 
 static int fsync_commit(struct op *op)
 {
-    return op_commit(op, op->inode);
+    int r = op_commit(op, op->inode);
+    op->saved = r == -EINPROGRESS;
+    return r;
 }
 
 static int fsync_reply(struct op *op)
@@ -242,5 +252,5 @@ static int fsync_reply(struct op *op)
 }
 
 const struct op_step fsync_steps[] = {{"find", fsync_find},     {"wait", read_wait},
-                                      {"commit", fsync_commit}, {"reply", fsync_reply},
-                                      {NULL, NULL}};
+                                      {"commit", fsync_commit}, {"keep", saved_rows},
+                                      {"reply", fsync_reply},   {NULL, NULL}};

@@ -170,7 +170,7 @@ static int mkdir_put(struct op *op)
     return op_store(op);
 }
 
-static int mkdir_reply(struct op *op)
+static int mkdir_make(struct op *op)
 {
     const struct msg_mkdir_req *m = &op->req.mkdir;
     struct inode *i = inode_child(op->parent, m->name.s, m->name.len);
@@ -199,8 +199,13 @@ static int mkdir_reply(struct op *op)
     push_entry(op->parent, i->name, op->session);
     push_attr(op->parent, op->session, false);
     tree_echo(i->tree, op->parent, i->name);
+    return 0;
+}
+
+static int mkdir_reply(struct op *op)
+{
     struct op_entry e;
-    r = op_entry(op, i, &e);
+    int r = op_entry(op, op->child, &e);
     if (r < 0)
         return r;
     return OP_REPLY(op, mkdir, .attr = e.attr, .attr_ttl_ms = e.ttl_ms, .entry_ttl_ms = e.ttl_ms,
@@ -209,5 +214,6 @@ static int mkdir_reply(struct op *op)
 
 const struct op_step mkdir_steps[] = {
     {"parent", mkdir_parent}, {"lock", mkdir_lock},   {"ask", mkdir_ask},
-    {"put", mkdir_put},       {"reply", mkdir_reply}, {NULL, NULL},
+    {"put", mkdir_put},       {"make", mkdir_make}, {"keep", op_rows_kept},
+    {"reply", mkdir_reply},   {NULL, NULL},
 };

@@ -241,7 +241,7 @@ static void new_version(struct op *op)
     commit_retire(src); /* what its spool is based on has gone */
 }
 
-static int rename_reply(struct op *op)
+static int rename_move(struct op *op)
 {
     const struct msg_rename_req *m = &op->req.rename;
     struct op_rename *rn = op->priv;
@@ -280,6 +280,11 @@ static int rename_reply(struct op *op)
     dir_note_absent(op->parent, m->name.s, m->name.len, clock_mono_ns());
     tell(op, op->parent, m->name);
     tell(op, op->new_parent, m->new_name);
+    return 0;
+}
+
+static int rename_reply(struct op *op)
+{
     return OP_REPLY(op, rename, );
 }
 
@@ -315,6 +320,7 @@ const struct op_step rename_steps[] = {
     {"list target", rename_list_target}, {"target empty", rename_target_empty},
     {"settle", rename_settle},          {"keep", rename_keep_parent},
     {"copy", rename_copy},              {"copy below", rename_copy_below},
-    {"delete", rename_delete},          {"reply", rename_reply},
+    {"delete", rename_delete},          {"move", rename_move},
+    {"keep", op_rows_kept},             {"reply", rename_reply},
     {NULL, NULL},
 };

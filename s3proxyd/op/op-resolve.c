@@ -181,6 +181,18 @@ uint64_t op_ttl_ms(const struct op *op, const struct inode *inode)
     return inode->fetched_ns && age_ms < ttl ? ttl - age_ms : 0;
 }
 
+static void rows_kept(struct db_read *read)
+{
+    op_wake(container_of(read, struct op, db_read), 0);
+}
+
+int op_rows_kept(struct op *op)
+{
+    op->db_read = (struct db_read){.kind = DB_READ_NOTHING, .done = rows_kept};
+    db_read_start(op->fs->db, &op->db_read);
+    return -EINPROGRESS;
+}
+
 /* ---- asking the store about a name */
 
 static void child_woke(struct probe *p)

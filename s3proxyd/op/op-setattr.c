@@ -98,6 +98,6 @@ static int setattr_reply(struct op *op)
 
 const struct op_step setattr_steps[] = {
     {"find", setattr_find},   {"ask", setattr_ask},     {"size", setattr_size},
-    {"sized", setattr_sized}, {"apply", setattr_apply}, {"reply", setattr_reply},
-    {NULL, NULL},
+    {"sized", setattr_sized}, {"apply", setattr_apply}, {"keep", op_rows_kept},
+    {"reply", setattr_reply}, {NULL, NULL},
 };

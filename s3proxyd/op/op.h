@@ -66,6 +66,7 @@ struct op {
     struct frame frame;        /* what req's strings point into */
     unsigned step, tries;
     bool running, woken, replied;
+    bool saved;                /* FLUSH, FSYNC: something was */
     int wake_error;
     union {
 #define OP_REQ_(NAME, name, id, phase, replay, payload) struct msg_##name##_req name;
@@ -160,4 +161,6 @@ uint64_t op_ttl_ms(const struct op *op, const struct inode *inode);
 /* A directory without a marker of its own would vanish with its last child: writes the marker first. */
 int op_keep_dir(struct op *op); /* op->parent */
 /* OP_PARK: its key is changing. 0 | -EINPROGRESS | OP_PARK | -errno */
+/* Waits until the rows written so far outlive a kill of this process; cannot fail. A step of its own. */
+int op_rows_kept(struct op *op);
 int op_commit(struct op *op, struct inode *inode);
