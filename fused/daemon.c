@@ -147,8 +147,11 @@ static int start_threads(struct daemon *d, pthread_t workers[WORKERS - 1])
     pthread_t id;
     int e = pthread_barrier_init(&gate, NULL, WORKERS + ARRAY_SIZE(others));
 
-    for (size_t i = 0; e == 0 && i < ARRAY_SIZE(others); i++)
+    for (size_t i = 0; e == 0 && i < ARRAY_SIZE(others); i++) {
         e = pthread_create(&id, NULL, others[i], d);
+        if (e == 0)
+            pthread_detach(id);
+    }
     for (size_t i = 0; e == 0 && i < WORKERS - 1; i++)
         e = pthread_create(&workers[i], NULL, worker_thread, d);
     return -e;
