@@ -113,13 +113,12 @@ static void note(const struct attach *a, const char *text)
 static int ask_attach(const struct attach *a, int fd, struct client_answer *answer)
 {
     struct msg_attach_req m = request(a);
-    struct str fields = STR_NULL;
-    int r = msg_pack_attach_req(&fields, &m);
+    _cleanup_(str_wipe) struct str fields = STR_NULL;
+    int r = str_reserve(&fields, PROTO_HEAD_MAX_BYTES); /* growing would leave keys behind */
+    if (r == 0)
+        r = msg_pack_attach_req(&fields, &m);
     if (r == 0)
         r = client_ask(fd, MSG_ATTACH, &fields, NULL, 0, ATTACH_TIMEOUT_MS, answer);
-    if (fields.s)
-        secret_wipe(fields.s, fields.cap);
-    str_fini(&fields);
     return r;
 }
 

@@ -143,7 +143,9 @@ static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap
 
 static int start_threads(struct daemon *d, pthread_t workers[WORKERS - 1])
 {
-    void *(*const others[])(void *) = {gated_peer, gated_reader, gated_apply, clock_thread};
+    /* Several apply pushes: one may wait as long as a READ of its inode takes. */
+    void *(*const others[])(void *) = {gated_peer,  gated_reader, gated_apply,
+                                       gated_apply, gated_apply,  clock_thread};
     pthread_t id;
     int e = pthread_barrier_init(&gate, NULL, WORKERS + ARRAY_SIZE(others));
 

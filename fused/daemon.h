@@ -4,7 +4,7 @@
  *     workers (4)  read /dev/fuse; answer from the cache file or start a call; wait for no reply
  *     peer         receives replies, answers the kernel; gets a new backend when one is lost
  *     push reader  reads INVALIDATE frames
- *     notifier     applies them, which is where the kernel makes one wait
+ *     notifiers (3) apply them, which is where the kernel makes one wait
  *     clock        FORGET batches, interrupts, the end of patience with a lost backend
  * Locks are leaves: nothing but the C library is called under one. */
 #pragma once

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Two threads, because the kernel's invalidations wait: for a LOOKUP or CREATE in the directory,
- * for a READ of the file. While one waits, the reader goes on raising the stamp, which alone keeps
- * replies that are on their way from being cached, and merges pushes that say the same. When too
- * many wait, they become one: forget everything. */
+/* Threads of their own, because the kernel's invalidations wait: for a LOOKUP or CREATE in the
+ * directory, for a READ of the file. While one waits, the reader goes on raising the stamp, which
+ * alone keeps replies that are on their way from being cached, and merges pushes that say the same.
+ * When too many wait, they become one: forget everything. */
 #include "fused/notify.h"
 
 #include <errno.h>

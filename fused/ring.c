@@ -5,6 +5,7 @@
 #include "fused/ring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
@@ -44,11 +45,12 @@ static void exchange(char *map, uint64_t bytes)
 int ring_set(int ring_fd, uint64_t bytes)
 {
     _cleanup_(closep) int fd = ring_fd;
+    int seals = fcntl(fd, F_GET_SEALS);
     struct stat st;
 
     if (bytes == 0 || bytes > PROTO_RING_BYTES || bytes % PROTO_RING_SLOT_BYTES != 0 ||
         (slots != 0 && bytes / PROTO_RING_SLOT_BYTES != slots) || fstat(fd, &st) < 0 ||
-        (uint64_t)st.st_size < bytes)
+        (uint64_t)st.st_size < bytes || seals < 0 || !(seals & F_SEAL_SHRINK))
         return -EPROTO;
     char *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)

@@ -3,6 +3,7 @@
 #include "fused/ring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,9 +25,10 @@ static int current = -1; /* a duplicate of the ring's memfd: the backend's view 
 
 static int new_ring(void)
 {
-    int fd = memfd_create("ring", MFD_CLOEXEC);
+    int fd = memfd_create("ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, PROTO_RING_BYTES), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
     if (current >= 0)
         close(current);
     current = dup(fd);
@@ -47,6 +49,10 @@ static void test_bad_rings_are_refused(void **state)
     (void)state;
     assert_int_equal(ftruncate(fd, PROTO_RING_SLOT_BYTES), 0);
     assert_int_equal(ring_set(fd, PROTO_RING_BYTES), -EPROTO); /* shorter than it says */
+    fd = memfd_create("ring", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(fd, PROTO_RING_BYTES), 0);
+    assert_int_equal(ring_set(fd, PROTO_RING_BYTES), -EPROTO); /* could be shrunk under us */
+    assert_int_equal(ring_set(open("/dev/zero", O_RDWR), PROTO_RING_BYTES), -EPROTO);
     assert_int_equal(ring_set(memfd_create("r", 0), 0), -EPROTO);
     assert_int_equal(ring_set(memfd_create("r", 0), PROTO_RING_SLOT_BYTES / 2), -EPROTO);
     assert_int_equal(ring_set(memfd_create("r", 0), 2ull * PROTO_RING_BYTES), -EPROTO);
