@@ -90,19 +90,23 @@ int probe_start(struct probe *p, struct inode *parent, const char *name, size_t 
     int r = inode_child_key(parent, p->name, false, &p->file_key);
     if (r == 0)
         r = inode_child_key(parent, p->name, true, &p->dir_key);
-    if (r < 0)
+    bool no_dir = p->file_key && r == -ENAMETOOLONG; /* a file may have the longest key of all */
+    if (r < 0 && !no_dir)
         return r;
     p->parent = inode_ref(parent);
     p->asked_ns = clock_mono_ns();
     p->asked_change = parent->tree->fs->change;
-    p->running = 2;
+    p->running = no_dir ? 1 : 2;
     p->head = (struct store_req){.op = STORE_HEAD, .key = p->file_key, .done = part_done};
     p->list = (struct store_req){.op = STORE_LIST,
                                  .key = p->dir_key,
                                  .list = {.recursive = true, .max_keys = 1},
                                  .done = part_done};
     store_submit(parent->tree->store, &p->head);
-    store_submit(parent->tree->store, &p->list);
+    if (no_dir)
+        p->list.error = -ENOENT;
+    else
+        store_submit(parent->tree->store, &p->list);
     return -EINPROGRESS;
 }
 

@@ -166,8 +166,10 @@ static void file_copied(struct copy *copy)
 static int rename_copy(struct op *op)
 {
     struct op_rename *rn = op->priv;
-    if (op->inode->is_dir)
+    if (op->inode->is_dir) {
+        rn->begun = true;
         return rename_dir_list(op);
+    }
     if (rn->in_memory)
         return 0;
     _cleanup_(freep) char *name = msg_str_dup(op->req.rename.new_name);
@@ -180,6 +182,7 @@ static int rename_copy(struct op *op)
         r = inode_child_key(op->new_parent, name, false, &op->key2);
     if (r < 0)
         return r;
+    rn->begun = true;
     rn->copy = (struct copy){.store = op->session->tree->store,
                              .src = op->key,
                              .dst = op->key2,
@@ -303,7 +306,7 @@ void rename_fini(struct op *op)
     free(rn->src_prefix);
     free(rn->dst_prefix);
     free(rn->token);
-    if (op->still[0] && !rn->renamed) { /* it failed in the middle: ask the store what is where */
+    if (rn->begun && !rn->renamed) { /* it failed in the middle: ask the store what is where */
         dir_expire(op->parent);
         dir_expire(op->new_parent);
         dir_forget(op->inode);

@@ -18,7 +18,7 @@ struct rename_key {
 struct op_rename {
     struct copy copy;          /* of a file */
     bool in_memory;            /* never saved: only the name changes */
-    bool renamed;              /* it is done */
+    bool begun, renamed;       /* the store may have changed; it is done */
     /* of a directory */
     char *src_prefix, *dst_prefix, *token;
     struct rename_key *keys;

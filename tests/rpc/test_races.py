@@ -413,3 +413,17 @@ def test_a_marker_that_could_not_be_written_is_tried_again(backend, fake):
     assert c.ask("UNLINK", parent=d, name="f").error
     c.ok("UNLINK", parent=d, name="f")
     assert fake.keys() == ["d/"]
+
+
+def test_the_longest_key_is_asked_for(backend, fake):
+    """As a directory it would be too long, so that it cannot be one."""
+    key = "/".join(["k" * 200] * 5) + "/" + "f" * 19
+    assert len(key) == 1024
+    fake.put("b", key, b"x")
+    c = connect(backend, attr_ttl_ms=100)
+    at = c.root
+    for name in key.split("/"):
+        a = c.lookup(name, at)
+        assert not a.error and a.attr["ino"]
+        at = a.attr["ino"]
+    assert a.attr["size"] == 1
