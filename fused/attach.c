@@ -19,7 +19,7 @@
 
 #define GS_ENDPOINT "https://storage.googleapis.com"
 
-void attached_fini(struct attached *a)
+void attach_close(struct attached *a)
 {
     closep(&a->rpc_fd);
     closep(&a->push_fd);
@@ -295,7 +295,7 @@ static int first(struct attach *a, struct attached *ret, char **why)
     if (r != -ENOENT && (r != -ECONNREFUSED || o->socket))
         return r;
     free(take(*why));
-    attached_fini(ret);
+    attach_close(ret);
     return as_bucket(a, ret, why);
 }
 
@@ -308,6 +308,6 @@ int attach_run(struct attach *a, struct attached *ret, char **why)
         a->decided = true;
         return 0;
     }
-    attached_fini(ret);
+    attach_close(ret);
     return r == -ENOMEM ? r : explain(a, r, why);
 }

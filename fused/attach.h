@@ -28,7 +28,7 @@ struct attached {
     uint64_t root, ring_bytes, rw;
 };
 #define ATTACHED_NULL ((struct attached){-1, -1, -1, 0, 0, 0})
-void attached_fini(struct attached *a);
+void attach_close(struct attached *a);
 
 /* Parses SOURCE and finds the keys. *a always needs attach_fini(). 0 | -EINVAL | -ENOMEM */
 int attach_init(struct attach *a, struct opts *opts, char **ret_why);

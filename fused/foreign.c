@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Who closes a file: the process that opened it, or one that only inherited the descriptor. */
 #include "fused/foreign.h"
 
 #include <errno.h>

@@ -163,7 +163,7 @@ static void stop(struct keeper *k)
 
 static void again(struct keeper *k)
 {
-    _cleanup_(attached_fini) struct attached a = ATTACHED_NULL;
+    _cleanup_(attach_close) struct attached a = ATTACHED_NULL;
     _cleanup_(freep) char *why = NULL;
     int r = attach_run(k->attach, &a, &why);
 
@@ -274,7 +274,7 @@ static int set_signals(struct keeper *k)
 static int run(struct keeper *k)
 {
     const struct opts *o = k->attach->opts;
-    _cleanup_(attached_fini) struct attached a = ATTACHED_NULL;
+    _cleanup_(attach_close) struct attached a = ATTACHED_NULL;
     _cleanup_(freep) char *why = NULL;
 
     if (set_signals(k) < 0)
@@ -289,7 +289,7 @@ static int run(struct keeper *k)
     if (r != KEEPER_OK)
         return r;
     int e = start_daemon(k, &a);
-    attached_fini(&a); /* a connection of ours would keep an idle backend alive */
+    attach_close(&a); /* a connection of ours would keep an idle backend alive */
     if (e < 0) {
         (void)point_unmount(k->path, k->dev, true);
         return complain(k, strerror(-e));

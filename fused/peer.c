@@ -146,7 +146,7 @@ static int move_to(struct daemon *d, int *rpc_fd)
 
 static int recover(struct daemon *d)
 {
-    _cleanup_(attached_fini) struct attached a = ATTACHED_NULL;
+    _cleanup_(attach_close) struct attached a = ATTACHED_NULL;
     enum relay_kind kind = RELAY_FAILED;
     int r = relay_send(d->relay_fd, RELAY_LOST, NULL);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* The socket between keeper and daemon: small fixed words, and descriptors beside them. */
 #include "fused/relay.h"
 
 #include <errno.h>

@@ -39,7 +39,8 @@ int commit_spool(struct inode *inode, bool truncate)
         if (r < 0)
             return r;
     }
-    r = spool_new(inode->tree->fs->spools, key ? key : inode->name, base, base ? inode->size : 0, &inode->spool);
+    r = spool_new(inode->tree->fs->spools, key ? key : inode->name, base, base ? inode->size : 0,
+                  &inode->spool);
     if (r < 0)
         return r;
     /* From here on every mount asks for every read of this file. */

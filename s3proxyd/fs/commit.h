@@ -22,7 +22,8 @@ int commit_spool(struct inode *inode, bool truncate);
 void commit_mark_dirty(struct inode *inode); /* after a write, a truncation or a creation */
 /* Nobody writes any more: a clean spool becomes cache content; unsaved data is saved. */
 void commit_settle(struct inode *inode);
-/* A spool of which nothing is unsaved becomes the cache's file of the current version, if it has all of it. */
+/* A spool of which nothing is unsaved becomes the cache's file of the current version, if it has all
+ * of it. */
 void commit_retire(struct inode *inode);
 bool commit_dirty_below(const struct inode *dir); /* unsaved files in a directory; false for a file */
 void commit_discard(struct inode *inode); /* unlinked: the data is not wanted any more */

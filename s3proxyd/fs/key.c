@@ -84,7 +84,6 @@ int inode_key(const struct inode *inode, char **ret_key)
 
 char *inode_path(const struct inode *inode, const struct inode *root)
 {
-    _cleanup_(str_fini) struct str out = STR_NULL;
     _cleanup_(freep) char *key = NULL, *base = NULL;
     if (inode_key(inode, &key) < 0 || inode_key(root, &base) < 0)
         return strdup(inode->name ? inode->name : "");

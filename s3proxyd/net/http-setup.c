@@ -29,7 +29,8 @@ CURLcode http_setup_method(struct http *x)
 
 int http_setup_headers(struct http *x)
 {
-    const char *expect = x->body.length > HTTP_EXPECT_ABOVE_BYTES ? "Expect: 100-continue" : "Expect:";
+    bool asks = x->body.length > HTTP_EXPECT_ABOVE_BYTES;
+    const char *expect = asks ? "Expect: 100-continue" : "Expect:";
     struct curl_slist *list = curl_slist_append(NULL, expect), *more = list;
     bool typed = x->method != HTTP_POST; /* libcurl would call a POST a web form */
 

@@ -97,7 +97,8 @@ static int open_reply(struct op *op)
 {
     struct inode *inode = op->inode;
     struct handle *h = op->handle;
-    struct msg_open_rep rep = {.size = inode_size(inode), .keep_cache = session_pages_good(op->session, inode)};
+    struct msg_open_rep rep = {.size = inode_size(inode),
+                               .keep_cache = session_pages_good(op->session, inode)};
     int fds[2];
     unsigned nfds = 0;
     if (!inode->spool && !(op->req.open.flags & O_TRUNC)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* RENAME is in two files, the steps in op-rename.c and directories in op-rename-dir.c; this is the state of one
- * rename, which they share. */
+/* RENAME is in two files, the steps in op-rename.c and directories in op-rename-dir.c; this is the
+ * state of one rename, which they share. */
 #pragma once
 
 #include "s3proxyd/op/copy.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* The runner of operations. */
-#include "s3proxyd/op/ops.h"
+#include "s3proxyd/op/op.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
+#include "s3proxyd/op/ops.h"
 
 static struct chan *op_chan(const struct op *op)
 {
@@ -129,7 +130,8 @@ static bool id_in_use(const struct session *s, uint64_t id)
 {
     struct op *op;
     list_for_each(op, &s->ops, link)
-        if (op->call == id && !op->replied && msg_info(op->type->method)->replay != MSG_REPLAY_ONEWAY)
+        if (op->call == id && !op->replied &&
+            msg_info(op->type->method)->replay != MSG_REPLAY_ONEWAY)
             return true;
     return false;
 }

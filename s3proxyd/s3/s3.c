@@ -256,5 +256,6 @@ uint64_t s3_patience_ns(const struct s3_store *store, enum store_op op)
 {
     bool question = op <= STORE_GET; /* CHECK, LIST, HEAD, GET */
 
-    return question ? MIN(store->retry_deadline_ns, QUESTION_DEADLINE_NS) : store->retry_deadline_ns;
+    return question ? MIN(store->retry_deadline_ns, QUESTION_DEADLINE_NS)
+                    : store->retry_deadline_ns;
 }

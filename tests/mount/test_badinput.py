@@ -56,7 +56,8 @@ def test_nobody_at_the_endpoint(box):
     start = time.monotonic()
     code, line = box.refused("s3://b", "--endpoint", url, env={"HAFIZ_ACCESS_KEY": "a",
                                                                "HAFIZ_SECRET_KEY": "b"})
-    assert code == 32 and url.rpartition(":")[2] in line and "connect" in line and time.monotonic() - start < 16
+    assert code == 32 and url.rpartition(":")[2] in line and "connect" in line
+    assert time.monotonic() - start < 16
 
 
 def test_endpoint_name_does_not_resolve(box):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
-"""Handles that live through a restart of the backend are opened again as they were, not as they were asked for."""
+"""Handles that live through a restart of the backend are opened again as they were, not as they were
+asked for."""
 import os
 
 import pytest

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Open files: numbers, versions, and what is unsaved in them. */
 #include "fused/handle.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Where keys may come from, and that they are wiped from where they were seen. */
 #include "fused/keys.h"
 
 #include <errno.h>

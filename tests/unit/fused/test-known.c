@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* What the kernel knows, and the batches in which it is forgotten. */
 #include "fused/known.h"
 
 #include <endian.h>

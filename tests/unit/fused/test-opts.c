@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Command lines: our own, mount(8)'s, s3fs' and rusty-s3fs'; and what is refused in them. */
 #include "fused/opts.h"
 
 #include <errno.h>

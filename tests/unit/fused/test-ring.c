@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* The write ring's slots, and who waits for one. */
 #include "fused/ring.h"
 
 #include <errno.h>

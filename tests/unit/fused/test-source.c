@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* What SOURCE may be, and what it may not. */
 #include "fused/source.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* Reads from a cache file by its sidecar, while bits come and go. */
 #include "fused/view.h"
 
 #include <errno.h>
