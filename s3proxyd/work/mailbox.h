@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* How work crosses threads: a mail is handed over whole and runs on the loop that owns the mailbox.
- * mailbox.c and pool.c are the only files of s3proxyd with locks. */
+/* How work crosses threads: a mail is handed over whole and runs on the loop that owns the mailbox. Besides
+ * this and pool.c only db/ (its thread) and cred/secret.c (used by any thread) have locks. */
 #pragma once
 
 #include "proto/base/list.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The loop must never wait for a disk, so whatever may is run here. An item is in one place at a
- * time: waiting in its serial → queue → running on a thread → in the home mailbox. One lock
- * guards the queue, every serial and the counts. */
+/* What may take long on a disk or a processor is run here, not on the loop. An item is in one place at a
+ * time: queue → running on a thread → in the home mailbox. One lock guards the queue and `todo`. */
 #include "s3proxyd/work/pool.h"
 
 #include <errno.h>
@@ -17,57 +16,26 @@ struct pool {
     pthread_cond_t idle; /* todo became 0 */
     struct list queue;
     uint64_t todo;   /* submitted, not yet mailed home */
-    uint64_t undone; /* submitted, done() not yet run */
+    uint64_t undone; /* submitted, done() not yet run; the home's thread only */
     unsigned sleeping;
     bool stopping;
     unsigned nthreads;
     pthread_t threads[];
 };
 
-static void enqueue(struct pool *pool, struct work *work)
-{
-    list_add_tail(&pool->queue, &work->link);
-    if (pool->sleeping > 0)
-        pthread_cond_signal(&pool->wake);
-}
-
 static void work_home(struct mail *mail)
 {
     struct work *work = container_of(mail, struct work, mail);
-    struct pool *pool = work->pool;
 
-    pthread_mutex_lock(&pool->lock);
-    pool->undone--;
-    pthread_mutex_unlock(&pool->lock);
+    work->pool->undone--;
     work->done(work);
-}
-
-/* With the lock: makes the serial's next item runnable. The owner may free the serial as soon as
- * its last item is home, so this comes before the posting. */
-static void serial_advance(struct pool *pool, struct work_serial *serial)
-{
-    struct work *next = list_first(&serial->waiting, struct work, link);
-
-    if (!next) {
-        serial->running = false;
-        return;
-    }
-    list_del(&next->link);
-    enqueue(pool, next);
 }
 
 static void run_one(struct pool *pool, struct work *work)
 {
-    struct work_serial *serial = work->serial;
-
     work->run(work);
-    if (!serial)
-        mailbox_post(pool->home, &work->mail);
+    mailbox_post(pool->home, &work->mail);
     pthread_mutex_lock(&pool->lock);
-    if (serial) {
-        serial_advance(pool, serial);
-        mailbox_post(pool->home, &work->mail); /* under the lock: before its successor's */
-    }
     if (--pool->todo == 0)
         pthread_cond_signal(&pool->idle);
 }
@@ -146,8 +114,6 @@ int pool_new(struct mailbox *home, unsigned threads, struct pool **ret_pool)
 
 void pool_free(struct pool *pool)
 {
-    uint64_t undone;
-
     if (!pool)
         return;
     do { /* a done() may submit more */
@@ -156,10 +122,7 @@ void pool_free(struct pool *pool)
             pthread_cond_wait(&pool->idle, &pool->lock);
         pthread_mutex_unlock(&pool->lock);
         mailbox_drain(pool->home);
-        pthread_mutex_lock(&pool->lock);
-        undone = pool->undone;
-        pthread_mutex_unlock(&pool->lock);
-    } while (undone > 0);
+    } while (pool->undone > 0);
     pool_stop(pool);
 }
 
@@ -170,24 +133,14 @@ struct mailbox *pool_home(struct pool *pool)
 
 void pool_submit(struct pool *pool, struct work *work)
 {
-    pool_submit_serial(pool, NULL, work);
-}
-
-void pool_submit_serial(struct pool *pool, struct work_serial *serial, struct work *work)
-{
     work->mail.run = work_home;
     work->pool = pool;
-    work->serial = serial;
+    pool->undone++;
     pthread_mutex_lock(&pool->lock);
     must(!pool->stopping);
     pool->todo++;
-    pool->undone++;
-    if (serial && serial->running) {
-        list_add_tail(&serial->waiting, &work->link);
-    } else {
-        if (serial)
-            serial->running = true;
-        enqueue(pool, work);
-    }
+    list_add_tail(&pool->queue, &work->link);
+    if (pool->sleeping > 0)
+        pthread_cond_signal(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
 }

@@ -15,17 +15,9 @@ struct work {
     struct mail mail;  /* pool's; on its way home */
     struct list link;  /* pool's; while queued */
     struct pool *pool; /* pool's; set by submit */
-    struct work_serial *serial;
     void (*run)(struct work *work);
     void (*done)(struct work *work); /* exactly once; may free the item */
 };
-
-/* Items submitted through the same serial run one after the other, in order; so do their done(). */
-struct work_serial {
-    struct list waiting;
-    bool running;
-};
-#define WORK_SERIAL_INIT(s) ((struct work_serial){LIST_INIT((s).waiting), false})
 
 #define POOL_THREADS_DEFAULT 4u
 #define POOL_THREADS_MAX 256u
@@ -36,5 +28,4 @@ int pool_new(struct mailbox *home, unsigned threads, struct pool **ret_pool);
  * afterwards. */
 void pool_free(struct pool *pool);
 struct mailbox *pool_home(struct pool *pool); /* where done() runs; for mails on the way to it */
-void pool_submit(struct pool *pool, struct work *work); /* any thread */
-void pool_submit_serial(struct pool *pool, struct work_serial *serial, struct work *work);
+void pool_submit(struct pool *pool, struct work *work); /* on the home's thread */

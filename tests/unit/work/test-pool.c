@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Work runs elsewhere, comes home once, serial work in order, and freeing the pool forgets
- * nothing. */
+/* Work runs elsewhere and comes home once, and freeing the pool forgets nothing. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -15,11 +14,10 @@
 #include "s3proxyd/work/pool.h"
 
 #define ITEMS 5000
-#define SERIALS 7
 
 struct item {
     struct work work;
-    unsigned serial, number;
+    unsigned number;
     pthread_t ran_on;
 };
 
@@ -27,9 +25,6 @@ static struct home {
     struct loop *loop;
     struct mailbox *mailbox;
     struct pool *pool;
-    struct work_serial serials[SERIALS];
-    unsigned running[SERIALS], ran[SERIALS]; /* the pool's lock orders these */
-    unsigned home[SERIALS];
     unsigned total, expected;
     pthread_t main;
 } home;
@@ -38,8 +33,6 @@ static int setup(void **state)
 {
     (void)state;
     home = (struct home){.main = pthread_self()};
-    for (int i = 0; i < SERIALS; i++)
-        home.serials[i] = WORK_SERIAL_INIT(home.serials[i]);
     if (loop_new(&home.loop) < 0 || mailbox_new(home.loop, &home.mailbox) < 0)
         return -1;
     return pool_new(home.mailbox, 4, &home.pool) < 0 ? -1 : 0;
@@ -59,11 +52,6 @@ static void run_item(struct work *work)
     struct item *item = container_of(work, struct item, work);
 
     item->ran_on = pthread_self();
-    if (!work->serial)
-        return;
-    assert_int_equal(home.running[item->serial]++, 0);
-    assert_int_equal(home.ran[item->serial]++, item->number);
-    home.running[item->serial]--;
 }
 
 static void item_done(struct work *work)
@@ -72,21 +60,18 @@ static void item_done(struct work *work)
 
     assert_true(pthread_equal(pthread_self(), home.main));
     assert_false(pthread_equal(item->ran_on, home.main));
-    if (work->serial)
-        assert_int_equal(home.home[item->serial]++, item->number);
     free(item);
     if (++home.total == home.expected)
         loop_stop(home.loop);
 }
 
-static struct work *make(unsigned serial, unsigned number)
+static struct work *make(unsigned number)
 {
     struct item *item = calloc(1, sizeof(*item));
 
     assert_non_null(item);
     item->work.run = run_item;
     item->work.done = item_done;
-    item->serial = serial;
     item->number = number;
     return &item->work;
 }
@@ -96,20 +81,9 @@ static void test_every_item_comes_home_once(void **state)
     (void)state;
     home.expected = ITEMS;
     for (unsigned i = 0; i < ITEMS; i++)
-        pool_submit(home.pool, make(0, i));
+        pool_submit(home.pool, make(i));
     assert_int_equal(loop_run(home.loop), 0);
     assert_int_equal(home.total, ITEMS);
-}
-
-static void test_serial_items_run_and_come_home_in_order(void **state)
-{
-    (void)state;
-    home.expected = ITEMS;
-    for (unsigned i = 0; i < ITEMS; i++)
-        pool_submit_serial(home.pool, &home.serials[i % SERIALS], make(i % SERIALS, i / SERIALS));
-    assert_int_equal(loop_run(home.loop), 0);
-    for (int i = 0; i < SERIALS; i++)
-        assert_false(home.serials[i].running);
 }
 
 static void submit_more(struct work *work)
@@ -125,51 +99,16 @@ static void submit_more(struct work *work)
 
 static void test_free_waits_for_what_done_submits(void **state)
 {
-    struct work *work = make(0, 50);
+    struct work *work = make(50);
 
     (void)state;
     work->done = submit_more;
     pool_submit(home.pool, work);
     for (unsigned i = 0; i < 100; i++)
-        pool_submit_serial(home.pool, &home.serials[1], make(1, i));
+        pool_submit(home.pool, make(i));
     pool_free(home.pool);
     home.pool = NULL;
     assert_int_equal(home.total, 151);
-}
-
-/* The owner of a serial may free it when its last item is home. */
-struct owned {
-    struct work work;
-    struct work_serial serial;
-};
-
-static void owned_run(struct work *work)
-{
-    (void)work;
-}
-
-static void owned_done(struct work *work)
-{
-    free(container_of(work, struct owned, work));
-    home.total++;
-}
-
-static void test_a_serial_may_go_with_its_last_item(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 2000; i++) {
-        struct owned *o = calloc(1, sizeof(*o));
-
-        assert_non_null(o);
-        o->serial = WORK_SERIAL_INIT(o->serial);
-        o->work.run = owned_run;
-        o->work.done = owned_done;
-        pool_submit_serial(home.pool, &o->serial, &o->work);
-        mailbox_drain(home.mailbox);
-    }
-    pool_free(home.pool);
-    home.pool = NULL;
-    assert_int_equal(home.total, 2000);
 }
 
 static void test_thread_counts_are_bounded(void **state)
@@ -186,10 +125,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_item_comes_home_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_serial_items_run_and_come_home_in_order, setup,
-                                        teardown),
         cmocka_unit_test_setup_teardown(test_free_waits_for_what_done_submits, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_serial_may_go_with_its_last_item, setup, teardown),
         cmocka_unit_test_setup_teardown(test_thread_counts_are_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
