@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
@@ -200,16 +201,27 @@ static int collect_holes(struct commit_run *run)
     return 0;
 }
 
+/* Most files were written from the start to the end: nothing to do for the pool. */
+static bool is_sealed(const struct spool *spool)
+{
+    struct stat st;
+
+    return !spool->scarred && fstat(spool->fd, &st) == 0 && (uint64_t)st.st_size == spool->size;
+}
+
 void commit_seal(struct commit_run *run)
 {
-    struct commit_slot *slot = commit_run_slot(run);
+    if (is_sealed(run->spool)) {
+        commit_upload(run);
+        return;
+    }
     int r = run->spool->scarred ? collect_holes(run) : 0;
-
     if (r < 0) {
         commit_run_fail(run, r, NULL);
         commit_run_end(run);
         return;
     }
+    struct commit_slot *slot = commit_run_slot(run);
     slot->busy = true;
     slot->work = (struct work){.run = seal_run, .done = seal_done};
     pool_submit(run->spool->dir->pool, &slot->work);
