@@ -94,7 +94,7 @@ int cache_adopt(struct cache *cache, const struct cache_key *key, const char *pa
 /* Forgets a version nobody has open (object deleted). */
 void cache_forget(struct cache *cache, const struct cache_key *key);
 
-struct cache_stats {
+struct cache_stats { /* hits: fills that found everything present. Reads clients do alone are not counted */
     uint64_t size_bytes, used_bytes, objects, open_objects, hits, fills;
     uint64_t evicted_bytes, fetched_bytes;
 };
