@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/log.h"
 #include "proto/base/str.h"
 #include "s3proxyd/file/file-io.h"
 #include "s3proxyd/file/file-path.h"
@@ -109,8 +110,8 @@ static void inherit(struct file_store *fs, const struct file_path *path, int fd)
         (void)fchmod(fd, old.st_mode & 0777);
         return;
     }
-    if (st.st_mode & S_ISGID)
-        (void)fchown(fd, (uid_t)-1, st.st_gid);
+    if (st.st_mode & S_ISGID && fchown(fd, (uid_t)-1, st.st_gid) < 0)
+        log_debug("file", "%s keeps its maker's group: %m", log_esc(path->leaf));
     (void)fchmod(fd, file_path_mode(&st, false));
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/log.h"
 #include "proto/base/str.h"
 #include "s3proxyd/file/file-attr.h"
 
@@ -84,7 +85,8 @@ int file_path_make_dir(int parent, const char *name)
         return -errno;
     if (mkdirat(parent, name, 0700) < 0)
         return -errno;
-    (void)fchmodat(parent, name, file_path_mode(&st, true), 0); /* not every file system can */
+    if (fchmodat(parent, name, file_path_mode(&st, true), 0) < 0) /* not every file system can */
+        log_debug("file", "%s stays closed to others: %m", log_esc(name));
     return 0;
 }
 
