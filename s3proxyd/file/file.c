@@ -133,7 +133,7 @@ static void file_done(struct work *work)
 
     free(req->impl);
     req->impl = NULL;
-    if (req->error < 0)
+    if (req->error < 0 && req->error != -ENOENT) /* "not there" is an answer */
         stats->errors++;
     stats->bytes_in += req->got;
     if (req->error == 0 && (req->op == STORE_PUT || req->op == STORE_MPU_PART))

@@ -35,7 +35,8 @@ void s3_request_end(struct s3_request *rq, int error)
         rq->req->error_text[0] = '\0';
         s3_budget_refund(&rq->store->budget, rq->fee);
     } else {
-        c->errors++;
+        if (error != -ENOENT) /* "not there" is an answer */
+            c->errors++;
         if (!rq->req->error_text[0])
             s3_reply_text(rq, "%s", strerror(-error));
     }
