@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """Fixtures: `box` (the world of one test), `store` (each of the three stores in turn), `m` (that store
 mounted read-write), servers and users. What they are made of is in lib/."""
+import fcntl
 import os
 import pwd
 import shutil
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
 
 import pytest
@@ -145,15 +145,13 @@ def users():
     """Three ordinary users of the machine; made for the session where they do not exist."""
     if os.geteuid() != 0:
         pytest.skip("needs root to act as several users")
-    made = []
-    for name in USERS:
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            subprocess.run(["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", name],
-                           check=True)
-            made.append(name)
-    yield USERS
-    time.sleep(0.1)
-    for name in made:
-        subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
+    # They stay: several sessions may run at once, and none knows when the last is over.
+    with open("/run/lock/hafiz-tests-users", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in USERS:
+            try:
+                pwd.getpwnam(name)
+            except KeyError:
+                subprocess.run(["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", name],
+                               check=True)
+    return USERS

@@ -11,7 +11,8 @@ from util import mount_at, run, wait_until
 
 HELPER = "/sbin/mount.fuse.hafiz"
 
-pytestmark = pytest.mark.usefixtures("need_root")
+# One after the other: they all put their program at the same place.
+pytestmark = [pytest.mark.usefixtures("need_root"), pytest.mark.xdist_group("mount8")]
 
 
 @pytest.fixture
