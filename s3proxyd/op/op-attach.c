@@ -285,8 +285,11 @@ static int attach_session(struct op *op, struct session **ret)
     struct op_attach *a = op->priv;
     struct inode *root;
     struct session *s;
-    if (session_find_instance(op->fs, a->instance))
-        return -EBUSY; /* the old connection is not gone yet */
+    struct session *old = session_find_instance(op->fs, a->instance);
+    if (old && old->peer_uid == chan_peer(op->conn->chan)->uid && old->rpc)
+        chan_shutdown(old->rpc); /* the newer connection wins, once the older one is gone */
+    if (old)
+        return -EBUSY;
     int r = root_of(op, &root);
     if (r < 0)
         return r;
@@ -376,8 +379,12 @@ static int bind_apply(struct op *op)
         m->token.len != PROTO_TOKEN_BYTES)
         return -EPROTO;
     struct session *s = session_find_token(op->fs, (const uint8_t *)m->token.s);
-    if (!s || s->push || s->peer_uid != chan_peer(op->conn->chan)->uid)
+    if (!s || s->peer_uid != chan_peer(op->conn->chan)->uid)
         return -EACCES;
+    if (s->push) { /* a newer connection takes over */
+        *s->push_ref = NULL;
+        chan_shutdown(s->push);
+    }
     s->push = op->conn->chan;
     op->conn->session = s;
     op->conn->is_push = true;
