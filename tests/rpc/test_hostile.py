@@ -281,7 +281,8 @@ def test_a_client_that_never_reads(backend):
         pass
     else:
         pytest.fail("%d requests were taken without a reply being read" % sent)
-    assert pss_kib(backend.pid) < before + 64 * 1024
+    # Measured: 17 MiB in a release build; the sanitizer keeps a while what was freed.
+    assert pss_kib(backend.pid) < before + (128 if backend.box.programs.sanitized else 40) * 1024
     other = connect(backend)
     other.attach(volume="v")
     assert other.lookup("f").attr["size"] == 4
