@@ -11,9 +11,9 @@ static uint64_t block_up(uint64_t offset, uint64_t object_size)
     return MIN((offset + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES, object_size);
 }
 
-/* Clients read present blocks without a word, so the next that is heard of a stream is, as a rule, the
- * first block that was not asked for: offset == ahead_until. Reads in flight overtake each other: a stream
- * may also be a little late, or a little early. A first read at 0 starts one. */
+/* Clients read present blocks without a word, so the next that is heard of a stream is, as a rule,
+ * the first block that was not asked for: offset == ahead_until. Reads in flight overtake each
+ * other: a stream may also be a little late, or a little early. A first read at 0 starts one. */
 static bool is_sequential(const struct cache_history *h, uint64_t offset)
 {
     uint64_t slack = h->sequential > 0 ? AHEAD_LATE_BYTES : 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What may take long on a disk or a processor is run here, not on the loop. An item is in one place at a
- * time: queue → running on a thread → in the home mailbox. One lock guards the queue and `todo`. */
+/* What may take long on a disk or a processor is run here, not on the loop. An item is in one place
+ * at a time: queue → running on a thread → in the home mailbox. One lock guards the queue and
+ * `todo`. */
 #include "s3proxyd/work/pool.h"
 
 #include <errno.h>
