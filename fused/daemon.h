@@ -22,7 +22,7 @@ struct daemon {
     struct fuse_session *session;
     struct client *client;
     int relay_fd;
-    uint64_t root; /* the backend's number of the kernel's inode 1 */
+    _Atomic uint64_t root; /* the backend's number of the kernel's inode 1 */
     uint64_t timeo_ns;
     bool rw, direct_io, foreground;
     _Atomic uint64_t stamp; /* of the newest push: older replies are not cached */

@@ -15,8 +15,8 @@ struct known_pair {
     uint64_t ino, count; /* as in FORGET's payload */
 };
 
-/* The kernel gets one more count of ino by this name. Without memory the name is not remembered:
- * then it is valid for its time only. */
+/* The kernel gets one more count of ino by this name in directory parent (its number for it).
+ * Without memory the name is not remembered: then it is valid for its time only. */
 void known_add(uint64_t ino, uint64_t parent, const char *name, size_t len);
 /* The kernel gave counts back. true: a batch is full, send it. */
 bool known_forget(uint64_t ino, uint64_t count);

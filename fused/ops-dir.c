@@ -71,7 +71,7 @@ static int add_one(struct req *r, struct page *page, const struct msg_dirent *in
     if (!add(r, page, name, &e, in->cookie + DOTS))
         return 0;
     if (page->plus)
-        known_add(in->attr.ino, r->ino, in->name.s, in->name.len);
+        known_add(in->attr.ino, daemon_ino_out(r->d, r->ino), in->name.s, in->name.len);
     return 1;
 }
 

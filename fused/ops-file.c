@@ -119,7 +119,7 @@ static void create_answer(struct req *r, const struct client_reply *reply)
         req_oneway(r->d, RELEASE, release, .fh = r->h->fh);
         return;
     }
-    known_add(rep.attr.ino, r->ino, r->name, r->name_len);
+    known_add(rep.attr.ino, daemon_ino_out(r->d, r->ino), r->name, r->name_len);
     file_info(r->d, r->h, false, &fi);
     fuse_req_t fuse = req_take(r);
     if (!fuse || fuse_reply_create(fuse, &p, &fi) < 0) {

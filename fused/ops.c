@@ -140,7 +140,7 @@ void ops_reply_entry(struct req *r, const struct ops_entry *e)
         return;
     }
     if (p.ino != 0) /* before the kernel knows it, which may be quick with FORGET */
-        known_add(e->attr.ino, r->ino, r->name, r->name_len);
+        known_add(e->attr.ino, daemon_ino_out(r->d, r->ino), r->name, r->name_len);
     fuse_req_t fuse = req_take(r);
     if ((!fuse || fuse_reply_entry(fuse, &p) < 0) && p.ino != 0)
         ops_forget(r->d, e->attr.ino, 1);

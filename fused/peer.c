@@ -155,8 +155,10 @@ static int recover(struct daemon *d)
     if (r < 0 || kind != RELAY_ATTACHED)
         return r < 0 ? r : -ECONNREFUSED;
     if (a.root != d->root) {
-        log_error("peer", "the backend came back without its inode numbers: mount again");
-        return -ESTALE;
+        /* It was killed before it had written the root's number down. Numbers are never used twice,
+         * so the old ones are unknown there, not something else: names are looked up anew. */
+        log_warn("peer", "the backend came back with other inode numbers");
+        d->root = a.root;
     }
     if (a.ring_fd >= 0 && d->rw)
         r = ring_set(take_fd(&a.ring_fd), a.ring_bytes);
