@@ -71,7 +71,7 @@ static struct msg_attach_req request(const struct attach *a)
         .mountpoint = msg_str_of(o->mountpoint),
         .rw = o->rw,
         .cto = o->cto,
-        .attr_ttl_ms = or_else(o->attr_ttl_s, ATTR_TTL_DEFAULT_S) * 1000,
+        .attr_ttl_ms = o->attr_ttl_s == OPTS_UNSET ? ATTR_TTL_UNSET_MS : o->attr_ttl_s * 1000,
         .uid = or_else(o->uid, geteuid()),
         .gid = or_else(o->gid, getegid()),
         .file_mode = or_else(o->file_mode, files),

@@ -301,7 +301,8 @@ static int attach_session(struct op *op, struct session **ret)
     s->rw = a->rw;
     s->cto = m->cto;
     s->resumed = m->resume;
-    s->attr_ttl_ms = m->attr_ttl_ms;
+    s->attr_ttl_ms =
+        m->attr_ttl_ms < ATTR_TTL_UNSET_MS ? m->attr_ttl_ms : op->fs->conf->attr_ttl_ms;
     s->uid = (uint32_t)m->uid;
     s->gid = (uint32_t)m->gid;
     s->file_mode = (uint32_t)m->file_mode;
