@@ -177,22 +177,6 @@ bool cache_idle(const struct cache *cache)
     return cache->nfetches == 0;
 }
 
-size_t cache_store_detach(struct cache *cache, const struct store *store)
-{
-    struct table_node *node;
-    size_t n = 0;
-
-    for (node = table_next(&cache->entries, NULL); node; node = table_next(&cache->entries, node)) {
-        struct cache_obj *obj = container_of(node, struct cache_entry, node)->obj;
-        if (!obj)
-            continue;
-        if (obj->store == store)
-            obj->store = NULL;
-        n += fill_detach(obj, store);
-    }
-    return n;
-}
-
 void cache_stats(const struct cache *cache, struct cache_stats *ret)
 {
     *ret = cache->stats;

@@ -33,10 +33,6 @@ int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *c
               struct cache **ret_cache, const char **ret_why);
 void cache_free(struct cache *cache); /* no object referenced, cache_idle() */
 bool cache_idle(const struct cache *cache); /* no fetch under way (and none is started by itself) */
-/* Before a store is freed: its objects forget it (their fills answer -EIO until cache_obj_get() gives them
- * another one) and its fetches are cancelled. Returns how many are still on their way home: the
- * store may be freed when it is 0. */
-size_t cache_store_detach(struct cache *cache, const struct store *store);
 /* Evicts until the file system has `bytes` free for others (the spool), if that can be had. */
 void cache_make_room(struct cache *cache, uint64_t bytes);
 
@@ -56,7 +52,7 @@ void cache_obj_fds(const struct cache_obj *obj, int *ret_data_fd, int *ret_side_
 uint64_t cache_obj_size(const struct cache_obj *obj);
 const char *cache_obj_etag(const struct cache_obj *obj);
 const char *cache_obj_key(const struct cache_obj *obj);
-struct store *cache_obj_store(const struct cache_obj *obj); /* NULL once detached */
+struct store *cache_obj_store(const struct cache_obj *obj);
 /* All blocks of [offset, offset+len) are present now (clipped at the size). */
 bool cache_obj_present(const struct cache_obj *obj, uint64_t offset, uint64_t len);
 /* From now on clients must ask for every read of this version (an own write changed the inode). Whoever
@@ -79,10 +75,10 @@ struct cache_wait { /* zero-initialised; free or reused once done() was called *
     void (*done)(struct cache_wait *wait, int error);
     int error; /* the cache's own */
 };
-/* ra may be NULL: no read-ahead. wait holds a reference to obj until done() returned or it is cancelled. */
+/* ra may be NULL: no read-ahead. wait holds a reference to obj until done() returned. There is no
+ * cancel: who does not wait any more lets done() find that out. */
 int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len,
                      struct cache_history *ra, struct cache_wait *wait);
-void cache_fill_cancel(struct cache_wait *wait); /* silent and final; the fetch itself goes on */
 /* Copies present bytes. 0 and *ret_got | -EAGAIN (a block is absent, fill again). Blocking pread: called from
  * pool work or for page-cached data. Any thread that holds a reference through its owner. */
 int cache_obj_pread(const struct cache_obj *obj, void *buf, uint64_t offset, size_t len,

@@ -110,8 +110,6 @@ static void get_done(struct store_req *req)
     }
     if (error == -ESTALE && f->set > f->first)
         hide_blocks(f);
-    if (error == -ECANCELED && obj->store && obj->store != req->store)
-        error = 0; /* that store went away; who still waits is served by the other one */
     if (error == -ENOENT)
         error = -ESTALE; /* there was such a version when it was opened */
     if (error < 0)
@@ -135,8 +133,7 @@ static int reserve_run(struct cache_obj *obj, uint64_t first, uint64_t must_end,
 
 int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end)
 {
-    if (!obj->store)
-        return -EIO;
+    must(obj->store);
     int r = reserve_run(obj, first, must_end, &end);
     if (r < 0)
         return r;

@@ -24,6 +24,6 @@ struct fetch {
 
 /* Start fetching blocks [first, end), all absent and in no fetch. fetch_get: space is reserved by it; may
  * shorten the run to must_end when there is no room for more. They call fill_arrived() as blocks
- * come and fill_ended() once. 0 | -ENOSPC | -ENOMEM | -EIO (detached) */
+ * come and fill_ended() once. 0 | -ENOSPC | -ENOMEM */
 int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end);
 int fetch_verify(struct cache_obj *obj, uint64_t first, uint64_t end);

@@ -93,7 +93,7 @@ static int fetch_absent(struct cache_obj *obj, uint64_t first, uint64_t end, uin
     return 0;
 }
 
-/* Runs done() for every wait of the list; each may cancel any other, also one of this list. */
+/* Runs done() for every wait of the list; it may free or reuse the wait. */
 static void answer(struct list *waits)
 {
     struct cache_wait *wait;
@@ -156,20 +156,6 @@ void fill_ended(struct cache_obj *obj, struct obj_span span, int error)
     cache_obj_unref(obj);
 }
 
-size_t fill_detach(struct cache_obj *obj, const struct store *store)
-{
-    struct fetch *f;
-    size_t n = 0;
-
-    list_for_each (f, &obj->fetches, link) {
-        if (!f->is_get || f->req.store != store)
-            continue;
-        n++;
-        store_cancel(&f->req);
-    }
-    return n;
-}
-
 int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struct cache_history *ra,
                      struct cache_wait *wait)
 {
@@ -205,15 +191,4 @@ int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struc
     wait->error = 0;
     list_add_tail(&obj->waits, &wait->link);
     return -EINPROGRESS;
-}
-
-void cache_fill_cancel(struct cache_wait *wait)
-{
-    struct cache_obj *obj = wait->obj;
-
-    if (!obj)
-        return;
-    list_del(&wait->link);
-    wait->obj = NULL;
-    cache_obj_unref(obj);
 }

@@ -8,9 +8,6 @@
 /* The blocks of word `word` that are being fetched or waited for, and, unless recent_too, those that were
  * asked for just now. */
 uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word, bool recent_too);
-/* Cancels the object's fetches from `store`; returns how many there are. */
-size_t fill_detach(struct cache_obj *obj, const struct store *store);
-
 /* More blocks of `span` are present: wakes who has all it wants. */
 void fill_arrived(struct cache_obj *obj, struct obj_span span);
 /* The fetch of `span` is over and off the list. Waits for what is absent of it get the error; without

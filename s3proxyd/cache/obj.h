@@ -51,7 +51,7 @@ struct obj_span { /* blocks [first, end) */
 struct cache_obj {
     struct cache *cache;
     struct cache_entry *entry;
-    struct store *store; /* or NULL: detached, or opened only to evict from it */
+    struct store *store; /* NULL: opened only to evict from it */
     char *key, *etag;    /* NULL: opened only to evict from it */
     unsigned refs;
     bool doomed;         /* files go with the last reference */

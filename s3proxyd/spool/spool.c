@@ -196,11 +196,6 @@ bool spool_dirty(const struct spool *spool)
     return spool->generation != spool->saved_generation || spool->nchanges > 0;
 }
 
-bool spool_committing(const struct spool *spool)
-{
-    return spool->commit;
-}
-
 uint64_t spool_generation(const struct spool *spool)
 {
     return spool->generation;

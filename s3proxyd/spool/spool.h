@@ -36,7 +36,6 @@ void spool_set_aside(struct spool *spool);
 uint64_t spool_size(const struct spool *spool);
 bool spool_dirty(const struct spool *spool);   /* written or resized since the last good commit,
                                                 * or about to be: operations are queued */
-bool spool_committing(const struct spool *spool);
 uint64_t spool_generation(const struct spool *spool); /* raised by every write and resize */
 
 /* All operations: 0 finished now | -EINPROGRESS: done once, later | -errno. They queue in order; only

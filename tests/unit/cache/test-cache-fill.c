@@ -170,68 +170,6 @@ static void test_a_store_that_sends_less_is_an_error(void **state)
     cache_obj_unref(obj);
 }
 
-static void test_cancel_is_silent_and_the_fetch_goes_on(void **state)
-{
-    struct rig *rig = *state;
-    struct waited w = {.wait.done = waited_done};
-
-    fake_put_pattern(rig->fake, "k", MIB);
-    struct cache_obj *obj = rig_get(rig, "k");
-    assert_int_equal(cache_fill_start(obj, 0, MIB, NULL, &w.wait), -EINPROGRESS);
-    cache_fill_cancel(&w.wait);
-    cache_fill_cancel(&w.wait);
-    rig_idle(rig);
-    assert_false(w.done);
-    assert_true(cache_obj_present(obj, 0, MIB));
-    cache_obj_unref(obj);
-}
-
-/* Each done() cancels the other, as an op does that fails. */
-static struct waited pair[2];
-static void done_cancels_other(struct cache_wait *wait, int error)
-{
-    waited_done(wait, error);
-    cache_fill_cancel(&pair[wait == &pair[0].wait].wait);
-}
-
-static void test_done_may_cancel_others(void **state)
-{
-    struct rig *rig = *state;
-
-    memset(pair, 0, sizeof(pair));
-    fake_put_pattern(rig->fake, "k", MIB);
-    struct cache_obj *obj = rig_get(rig, "k");
-    for (int i = 0; i < 2; i++) {
-        pair[i].wait.done = done_cancels_other;
-        assert_int_equal(cache_fill_start(obj, 0, 100, NULL, &pair[i].wait), -EINPROGRESS);
-    }
-    cache_obj_unref(obj); /* the waits hold it */
-    rig_idle(rig);
-    assert_int_equal(pair[0].done + pair[1].done, 1);
-}
-
-static void test_detached_store(void **state)
-{
-    struct rig *rig = *state;
-    struct waited w = {.wait.done = waited_done};
-
-    fake_put_pattern(rig->fake, "k", MIB);
-    struct cache_obj *obj = rig_get(rig, "k");
-    rig->fake->hold = true;
-    assert_int_equal(cache_fill_start(obj, 0, 100, NULL, &w.wait), -EINPROGRESS);
-    assert_int_equal(cache_store_detach(rig->cache, &rig->fake->store), 1);
-    rig_until(rig, first_done, &w);
-    assert_int_equal(w.error, -ECANCELED);
-    assert_int_equal(cache_store_detach(rig->cache, &rig->fake->store), 0);
-    assert_int_equal(rig_fill(rig, obj, 0, 100, NULL), -EIO);
-    fake_release(rig->fake);
-    struct cache_obj *again = rig_get(rig, "k");
-    assert_ptr_equal(again, obj);
-    assert_int_equal(rig_fill(rig, obj, 0, 100, NULL), 0);
-    cache_obj_unref(again);
-    cache_obj_unref(obj);
-}
-
 /* What a client does with its two descriptors. */
 static void test_descriptors_serve_a_client(void **state)
 {
@@ -273,9 +211,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replaced_and_removed_are_stale, up, down),
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile_leaves_no_block, up, down),
         cmocka_unit_test_setup_teardown(test_a_store_that_sends_less_is_an_error, up, down),
-        cmocka_unit_test_setup_teardown(test_cancel_is_silent_and_the_fetch_goes_on, up, down),
-        cmocka_unit_test_setup_teardown(test_done_may_cancel_others, up, down),
-        cmocka_unit_test_setup_teardown(test_detached_store, up, down),
         cmocka_unit_test_setup_teardown(test_descriptors_serve_a_client, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
