@@ -104,12 +104,13 @@ static int add_cache(json_object *doc, struct str *out)
     say(out, &r, ", objects: ");
     say_count(out, &r, c, "objects");
     if (!ctl_u64_or_0(c, "hits") && !ctl_u64_or_0(c, "fills")) {
-        say(out, &r, "\n  reads     nothing was read through it since the backend started\n");
+        say(out, &r, "\n  reads     none needed a fetch; mounts read what is here by themselves\n");
         return r;
     }
-    say(out, &r, "\n  reads     ");
+    /* What is here mounts read by themselves: only those that asked are counted. */
+    say(out, &r, "\n  reads     asked for: ");
     say_count(out, &r, c, "hits");
-    say(out, &r, " answered from it, ");
+    say(out, &r, " answered at once, ");
     say_count(out, &r, c, "fills");
     say(out, &r, " needed a fetch\n  traffic   ");
     say_bytes(out, &r, c, "fetched_bytes");
