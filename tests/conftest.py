@@ -6,6 +6,7 @@ import fcntl
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from box import Box, Programs  # noqa: E402
 from s3server import FileStore, S3Server, S3Store  # noqa: E402
 from scripted_s3 import ScriptedS3  # noqa: E402
 from util import fusectl_mounted, mounts, processes_of  # noqa: E402
+
+# A run in the background of a shell has SIGINT ignored, and so would every program that the tests start
+# and interrupt; with a handler here theirs is the default again.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 USERS = ("hafiz-t1", "hafiz-t2", "hafiz-t3")
 

@@ -303,7 +303,7 @@ def test_more_calls_than_allowed_at_once(box, backend, fake):
     except (Closed, socket.timeout):
         pass
     time.sleep(0.5)
-    assert pss_kib(backend.pid) < before + 64 * 1024
+    assert pss_kib(backend.pid) < before + 96 * 1024
     other = connect(backend)
     other.attach(volume="v")
     assert other.lookup("f").attr["size"] == 4
