@@ -188,6 +188,10 @@ static int try(struct attach *a, struct attached *ret, char **why)
     struct msg_str token;
     int r = backend_connect(&a->backend, &ret->rpc_fd, why);
 
+    if ((r == -ENOENT || r == -ECONNREFUSED) && a->opts->socket) {
+        *why = str_dup_printf("no backend listens at %s", a->opts->socket);
+        return -ENOTCONN;
+    }
     if (r < 0)
         return r;
     r = ask_attach(a, ret->rpc_fd, &answer);
@@ -231,9 +235,7 @@ static int explain(const struct attach *a, int r, char **why)
     const char *text = words && *words ? words : strerror(-r);
 
     if (r == -EACCES && a->volume)
-        *why = str_dup_printf("%s (the section [%s] of s3proxyd.conf says who may; or give keys to "
-                              "use it as a bucket)",
-                              text, a->source.bucket);
+        *why = str_dup_printf("%s; or give keys to use '%s' as a bucket", text, a->source.bucket);
     else if (r == -EACCES && !a->backend.mine && a->source.kind != SOURCE_FILE)
         *why = str_dup_printf("%s (add the bucket as a volume to its s3proxyd.conf, or leave out "
                               "--socket to use your own backend)",
@@ -276,8 +278,6 @@ static int as_bucket(struct attach *a, struct attached *ret, char **why)
         r = try(a, ret, why);
     if (r == 0 && o->cache_dir && !a->backend.started)
         note(a, "the backend was running already: its own cache directory counts, not this one");
-    if ((r == -ENOENT || r == -ECONNREFUSED) && !*why && o->socket)
-        *why = str_dup_printf("no backend listens at %s", o->socket);
     return r;
 }
 
@@ -292,7 +292,7 @@ static int first(struct attach *a, struct attached *ret, char **why)
     r = backend_named(&a->backend, o->socket ? o->socket : BACKEND_SYSTEM_SOCKET);
     if (r == 0)
         r = try(a, ret, why);
-    if (r != -ENOENT && (r != -ECONNREFUSED || o->socket))
+    if (r != -ENOENT && r != -ENODEV && r != -ECONNREFUSED)
         return r;
     free(take(*why));
     attach_close(ret);

@@ -130,7 +130,8 @@ static void set_signals(const struct daemon *d)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void fuse_log_line(enum fuse_log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void fuse_log_line(enum fuse_log_level level,
+                                                                const char *fmt, va_list ap)
 {
     char line[512];
 

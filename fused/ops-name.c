@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Names that come, go and move: the kernel's answers are what the backend says, nothing is kept here. */
+/* Names that come, go and move: the kernel hears what the backend says, nothing is kept here. */
 #include "fused/ops.h"
 
 #include <errno.h>

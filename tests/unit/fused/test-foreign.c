@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A forked child's close is told from the opener's, and from that of another thread of the opener. */
+/* A forked child's close is told from the opener's, and from another thread's of the opener. */
 #include "fused/foreign.h"
 
 #include <pthread.h>
