@@ -301,7 +301,8 @@ def test_conditions_are_sent(fm, fake):
     os.write(fd, b"n")
     os.close(fd)
     assert fake.requests(op="put", key="new")[-1].headers.get("if-none-match") == "*"
-    fm.write("o", b"newer")
+    with open(fm / "o", "r+b") as f:
+        f.write(b"NEW")
     assert "if-match" in fake.requests(op="put", key="o")[-1].headers
 
 
@@ -313,6 +314,14 @@ def test_changed_by_another_client_while_we_hold_data(fm, fake):
     fake.put("b", "o", b"written by another host")
     assert errno_of(f.close) == errno.ESTALE
     assert fake.get("b", "o") == b"written by another host"
+
+
+def test_the_name_works_again_after_a_conflict(fm, fake):
+    fake.put("b", "o", b"seen at open")
+    f = open(fm / "o", "r+b", buffering=0)
+    f.write(b"MINE")
+    fake.put("b", "o", b"written by another host")
+    errno_of(f.close)
     time.sleep(1.1)
     assert fm.read("o") == b"written by another host"
 
