@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
@@ -166,9 +167,13 @@ static void walk_run(struct work *work)
 static void make_known(struct cache *cache, const struct walk_row *row)
 {
     struct cache_entry *entry;
+    char path[ENTRY_PATH_SIZE];
 
     if (entry_find(cache, row->hash))
         return; /* opened meanwhile */
+    entry_path(row->hash, ".side", path);
+    if (row->side && faccessat(cache->objects_fd, path, F_OK, 0) < 0)
+        return; /* removed meanwhile */
     if (!row->data || !row->side) {
         entry_unlink(cache, row->hash); /* half of a version */
         return;

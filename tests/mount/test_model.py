@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
 """Two mounts of one bucket against a model of what a directory is: random calls, one at a time, through
-either mount, compared with a dictionary after each; and a crowd of threads that have only to end, in time, with
-whole files and the same names in both mounts and in the bucket. Both print their seed: HAFIZ_SEED repeats it,
-HAFIZ_MODEL_S says how long."""
+either mount, compared with a dictionary after each; and a crowd of threads that have only to end, in
+time, with whole files and the same names in both mounts and in the bucket. Both print their seed:
+HAFIZ_SEED repeats it, HAFIZ_MODEL_S says how long."""
 import errno
 import hashlib
 import os
