@@ -58,12 +58,35 @@ void commit_mark_dirty(struct inode *inode)
         list_add_tail(&inode->tree->fs->dirty, &inode->dirty_link);
 }
 
+/* Somebody else has the name by now, so ours can never be saved under it: the data is kept with the orphans,
+ * and the next lookup shows what the store has. */
+static void commit_lost(struct inode *inode)
+{
+    log_error("commit", "%s was changed by somebody else meanwhile: what was written here is kept "
+              "aside in the spool's orphans", log_esc(inode->name));
+    if (inode->spool)
+        spool_set_aside(take(inode->spool));
+    inode->created = inode->excl = inode->untouched = false;
+    inode->commit_error = 0;
+    list_del(&inode->dirty_link);
+    inode->tree->fs->change++;
+    push_entry(inode->parent, inode->name, NULL);
+    push_attr(inode, NULL, true);
+    dir_expire(inode->parent);
+    inode_detach(inode);
+}
+
 void commit_settle(struct inode *inode)
 {
     if (inode->commit || inode->writers)
         return;
     if (inode->gone) {
         commit_discard(inode);
+        return;
+    }
+    if (inode_dirty(inode) &&
+        (inode->commit_error == -ESTALE || inode->commit_error == -EEXIST)) {
+        commit_lost(inode);
         return;
     }
     if (inode_dirty(inode)) {

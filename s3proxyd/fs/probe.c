@@ -11,6 +11,8 @@
 #include "proto/base/log.h"
 #include "s3proxyd/fs/dir.h"
 
+#define PAGES_MAX 64u /* empty ones in a row */
+
 static bool absent(int error)
 {
     return error == -ENOENT || error == -ENOTDIR || error == -EISDIR || error == -ENAMETOOLONG;
@@ -65,10 +67,30 @@ static int probe_conclude(struct probe *p)
     return r;
 }
 
+static void part_done(struct store_req *req);
+
+/* An empty page may say that there is more: only the last one says that nothing is there. */
+static bool next_page(struct probe *p)
+{
+    if (p->list.error < 0 || p->list.nentries || !p->list.next_token || ++p->pages > PAGES_MAX)
+        return false;
+    free(p->token);
+    p->token = take(p->list.next_token);
+    store_req_fini(&p->list);
+    p->list = (struct store_req){.op = STORE_LIST,
+                                 .key = p->dir_key,
+                                 .list = {.recursive = true, .max_keys = 1, .token = p->token},
+                                 .done = part_done};
+    store_submit(p->parent->tree->store, &p->list);
+    return true;
+}
+
 static void part_done(struct store_req *req)
 {
     struct probe *p = req->op == STORE_HEAD ? container_of(req, struct probe, head)
                                             : container_of(req, struct probe, list);
+    if (req->op == STORE_LIST && next_page(p))
+        return;
     if (--p->running)
         return;
     p->error = probe_conclude(p);
@@ -119,5 +141,6 @@ void probe_fini(struct probe *p)
     free(p->name);
     free(p->file_key);
     free(p->dir_key);
+    free(p->token);
     *p = (struct probe){.done = p->done};
 }

@@ -10,7 +10,8 @@ struct probe { /* embedded in the caller; untouched until done */
     struct inode *parent;  /* referenced */
     char *name, *file_key, *dir_key;
     struct store_req head, list;
-    unsigned running;
+    unsigned running, pages;
+    char *token;           /* of an empty page that says there is more */
     uint64_t asked_ns, asked_change;
     struct inode *child;   /* result: referenced, or NULL: absent */
     int error;             /* 0 or -errno */

@@ -156,7 +156,8 @@ bool session_holds(const struct session *s, const struct inode *inode)
 bool session_pages_good(struct session *s, const struct inode *inode)
 {
     struct held *h = held_find(s, inode->ino);
-    bool good = h && h->data_seen && h->data_seen >= inode->data_changed;
+    /* Before the first open there are no pages, unless they are of the time before our restart. */
+    bool good = h && (h->data_seen ? h->data_seen >= inode->data_changed : !s->resumed);
     if (h)
         h->data_seen = s->fs->change;
     return good;

@@ -279,22 +279,23 @@ static int attach_tree(struct op *op)
     return 0;
 }
 
+/* Its number must outlive a kill that follows the reply: the mount keeps it. */
+static int attach_root(struct op *op)
+{
+    return root_of(op, &op->inode);
+}
+
 static int attach_session(struct op *op, struct session **ret)
 {
     const struct msg_attach_req *m = &op->req.attach;
     struct op_attach *a = op->priv;
-    struct inode *root;
     struct session *s;
     struct session *old = session_find_instance(op->fs, a->instance);
     if (old && old->peer_uid == chan_peer(op->conn->chan)->uid && old->rpc)
         chan_shutdown(old->rpc); /* the newer connection wins, once the older one is gone */
     if (old)
         return -EBUSY;
-    int r = root_of(op, &root);
-    if (r < 0)
-        return r;
-    r = session_new(op->fs, a->tree, root, op->conn->chan, &s);
-    inode_unref(root);
+    int r = session_new(op->fs, a->tree, op->inode, op->conn->chan, &s);
     if (r < 0)
         return r;
     memcpy(s->instance, a->instance, sizeof(s->instance));
@@ -368,7 +369,8 @@ void attach_fini(struct op *op)
 
 const struct op_step attach_steps[] = {
     {"allow", attach_allow}, {"store", attach_store}, {"check", attach_check},
-    {"tree", attach_tree},   {"reply", attach_reply}, {NULL, NULL},
+    {"tree", attach_tree},   {"root", attach_root},   {"keep", op_rows_kept},
+    {"reply", attach_reply}, {NULL, NULL},
 };
 
 /* ---- BIND: this connection carries the pushes of a session */

@@ -109,6 +109,8 @@ static int rmdir_list(struct op *op)
 
 static int rmdir_check(struct op *op)
 {
+    if (op->store.next_token && op->store.nentries < 2)
+        return -ENOTEMPTY; /* a short page that says there is more */
     for (size_t i = 0; i < op->store.nentries; i++)
         if (strcmp(op->store.entries[i].key, op->key) != 0)
             return -ENOTEMPTY;

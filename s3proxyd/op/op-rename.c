@@ -114,6 +114,8 @@ static int rename_target_empty(struct op *op)
 {
     if (!op->target || !op->target->is_dir)
         return 0;
+    if (op->store.next_token && op->store.nentries < 2)
+        return -ENOTEMPTY; /* a short page that says there is more */
     for (size_t i = 0; i < op->store.nentries; i++)
         if (strcmp(op->store.entries[i].key, op->key) != 0)
             return -ENOTEMPTY;
