@@ -52,10 +52,21 @@ int backend_named(struct backend *b, const char *socket)
 
 int backend_private(struct backend *b, const char *cache_wanted, char **why)
 {
-    _cleanup_(freep) char *dir = NULL;
-    int r = place_socket_dir(&dir, why);
+    _cleanup_(freep) char *dir = NULL, *state = NULL, *other = NULL;
+    int r = place_socket_dir(&dir, why), fd;
+    if (r == 0)
+        r = place_state_dir(&state, why);
     if (r < 0)
         return r;
+    /* One that was started before this user had a run-time directory owns the cache: it is shared. */
+    other = str_dup_printf("%s/s3proxyd.sock", state);
+    if (!other)
+        return -ENOMEM;
+    if (!str_eq(dir, state) && client_connect(other, geteuid(), HELLO_TIMEOUT_MS, &fd) == 0) {
+        close(fd);
+        free(dir);
+        dir = take(state);
+    }
     *b = (struct backend){.socket = str_dup_printf("%s/s3proxyd.sock", dir),
                           .mine = true,
                           .cache_wanted = cache_wanted};

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Directories of the private backend: $XDG_RUNTIME_DIR/hafiz if that is this user's own, else
- * ~/.local/state/hafiz, and the cache in ~/.cache/hafiz. */
+/* Directories of the private backend: hafiz/ in $XDG_RUNTIME_DIR or /run/user/UID if that is this user's
+ * own, else ~/.local/state/hafiz, and the cache in ~/.cache/hafiz. */
 #include "fused/place.h"
 
 #include <errno.h>
 #include <pwd.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,8 +84,13 @@ int place_state_dir(char **ret_dir, char **why)
 int place_socket_dir(char **ret_dir, char **why)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
+    char usual[64];
 
-    if (runtime && runtime[0] == '/' && own_dir(runtime, 077)) {
+    /* mount(8), cron and su give no XDG_RUNTIME_DIR: the session's is where it always is. */
+    snprintf(usual, sizeof(usual), "/run/user/%u", (unsigned)geteuid());
+    if (!runtime || runtime[0] != '/')
+        runtime = usual;
+    if (own_dir(runtime, 077)) {
         _cleanup_(freep) char *path = str_dup_printf("%s/hafiz", runtime);
         if (!path)
             return -ENOMEM;

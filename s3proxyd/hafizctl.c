@@ -87,6 +87,10 @@ static void find_places(struct ctl_places *p, const char *named)
     const struct passwd *pw = getpwuid(geteuid());
     if (is_own_closed_dir(getenv("XDG_RUNTIME_DIR")))
         add_below(p, getenv("XDG_RUNTIME_DIR"), "");
+    char usual[64];
+    snprintf(usual, sizeof(usual), "/run/user/%u", (unsigned)geteuid());
+    if (is_own_closed_dir(usual) && !str_eq(usual, getenv("XDG_RUNTIME_DIR")))
+        add_below(p, usual, "");
     add_below(p, getenv("XDG_STATE_HOME"), "");
     add_below(p, getenv("HOME"), "/.local/state");
     add_below(p, pw ? pw->pw_dir : NULL, "/.local/state");
