@@ -160,3 +160,8 @@ def users():
                 subprocess.run(["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", name],
                                check=True)
     return USERS
+
+
+def pytest_collection_modifyitems(items):
+    """What takes minutes begins first, so that the run does not end waiting for it."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

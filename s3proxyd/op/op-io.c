@@ -10,13 +10,15 @@
 
 #include "proto/base/cleanup.h"
 
-#define READ_FETCH 2 /* its step */
+/* Steps that READ goes back to. A step that is run next is op->step when a wait ends, and op->step + 1 when
+ * a step returns 0. */
+#define READ_WAIT 1
+#define READ_FETCH 2
 #define READ_TRIES 3u
 
 static int read_find(struct op *op)
 {
-    int r = op_handle(op, op->req.read.fh);
-    return r;
+    return op_handle(op, op->req.read.fh);
 }
 
 static int read_wait(struct op *op)
@@ -44,7 +46,7 @@ static void cache_woke(struct cache_wait *wait, int error)
 {
     struct op *op = container_of(wait, struct op, cache_wait);
     if (error == -ESTALE && other_version(op)) {
-        op->step = READ_FETCH - 1;
+        op->step = READ_WAIT;
         error = 0;
     }
     op_wake(op, error);
@@ -72,7 +74,7 @@ static int read_fetch(struct op *op)
         if (op->handle->obj)
             cache_obj_unref(op->handle->obj);
         op->handle->obj = cache_obj_ref(obj);
-        op->req.read.want_inline |= 2; /* hand over fresh descriptors */
+        op->fresh_fds = true;
     }
     op->cache_wait = (struct cache_wait){.done = cache_woke};
     list_init(&op->cache_wait.link);
@@ -100,7 +102,7 @@ static int read_reply(struct op *op)
     size_t got = 0;
     int fds[2];
     unsigned nfds = 0;
-    if (op->buf || op->req.read.want_inline & 1) {
+    if (op->buf || op->req.read.want_inline) {
         int r = read_inline(op, &got);
         if (r == -EAGAIN && op->tries++ < READ_TRIES) { /* evicted before we looked: fetch again */
             free(take(op->buf));
@@ -111,7 +113,7 @@ static int read_reply(struct op *op)
             return r == -EAGAIN ? -EIO : r; /* the cache is far too small */
         rep.inline_data = 1;
     }
-    if (op->req.read.want_inline & 2 && op->handle->obj) {
+    if (op->fresh_fds && op->handle->obj) {
         cache_obj_fds(op->handle->obj, &fds[0], &fds[1]);
         rep.refd = 1;
         rep.size = cache_obj_size(op->handle->obj);
@@ -126,7 +128,7 @@ static int read_reply(struct op *op)
 }
 
 const struct op_step read_steps[] = {{"find", read_find},
-                                     {"wait", read_wait},
+                                     [READ_WAIT] = {"wait", read_wait},
                                      [READ_FETCH] = {"fetch", read_fetch},
                                      {"reply", read_reply},
                                      {NULL, NULL}};
@@ -205,8 +207,7 @@ const struct op_step write_steps[] = {{"find", write_find},   {"append", write_a
 
 static int flush_find(struct op *op)
 {
-    int r = op_handle(op, op->req.flush.fh);
-    return r;
+    return op_handle(op, op->req.flush.fh);
 }
 
 static int flush_commit(struct op *op)

@@ -67,6 +67,7 @@ struct op {
     unsigned step, tries;
     bool running, woken, replied;
     bool saved;                /* FLUSH, FSYNC: something was */
+    bool fresh_fds;            /* READ: the handle's descriptors are of an older version */
     int wake_error;
     union {
 #define OP_REQ_(NAME, name, id, phase, replay, payload) struct msg_##name##_req name;
