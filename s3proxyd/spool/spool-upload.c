@@ -11,6 +11,9 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
+#define PARTS_USUAL 200u
+#define PART_USUAL_MAX_BYTES (128ULL << 20)
+
 static void base_request(struct commit_slot *slot, enum store_op op,
                          void (*done)(struct store_req *))
 {
@@ -182,11 +185,22 @@ static void create_done(struct store_req *req)
     send_parts(run);
 }
 
+/* The size is known here, so parts need not begin small. A few hundred of them are plenty in flight, and all
+ * that some stores can note down: versitygw on ext4 keeps them in one xattr, and refused to complete 768. */
+static uint64_t part_least(const struct commit_run *run)
+{
+    uint64_t few = run->spool->size / PARTS_USUAL;
+    uint64_t whole = (few + (1 << 20) - 1) >> 20 << 20;
+    uint64_t usual = MIN(whole, PART_USUAL_MAX_BYTES);
+
+    return MAX(run->commit->store->part_min_bytes, usual);
+}
+
 static int plan_parts(struct commit_run *run)
 {
     const struct store *store = run->commit->store;
 
-    int r = part_plan_make(run->spool->size, store->part_min_bytes, store->parts_max, &run->plan);
+    int r = part_plan_make(run->spool->size, part_least(run), store->parts_max, &run->plan);
     if (r < 0)
         return r;
     run->etags = calloc(run->plan.count, sizeof(*run->etags));
