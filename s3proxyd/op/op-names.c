@@ -5,6 +5,7 @@
 #include "s3proxyd/op/ops.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
@@ -96,9 +97,10 @@ static int rmdir_still(struct op *op)
     return op->child->is_dir ? op_still(op, op->child) : -ENOTDIR;
 }
 
-static int rmdir_list(struct op *op)
+int op_list_below(struct op *op, const struct inode *dir)
 {
-    int r = inode_key(op->child, &op->key);
+    free(take(op->key));
+    int r = inode_key(dir, &op->key);
     if (r < 0)
         return r;
     store_req_fini(&op->store);
@@ -107,7 +109,7 @@ static int rmdir_list(struct op *op)
     return op_store(op);
 }
 
-static int rmdir_check(struct op *op)
+int op_nothing_below(const struct op *op, const struct inode *dir)
 {
     if (op->store.next_token && op->store.nentries < 2)
         return -ENOTEMPTY; /* a short page that says there is more */
@@ -115,7 +117,17 @@ static int rmdir_check(struct op *op)
         if (strcmp(op->store.entries[i].key, op->key) != 0)
             return -ENOTEMPTY;
     /* Made here, and the listing does not show it. */
-    return commit_dirty_below(op->child) ? -ENOTEMPTY : 0;
+    return commit_dirty_below(dir) ? -ENOTEMPTY : 0;
+}
+
+static int rmdir_list(struct op *op)
+{
+    return op_list_below(op, op->child);
+}
+
+static int rmdir_check(struct op *op)
+{
+    return op_nothing_below(op, op->child);
 }
 
 static int rmdir_delete(struct op *op)

@@ -99,27 +99,12 @@ static int rename_still(struct op *op)
 /* A directory in the way must be empty. */
 static int rename_list_target(struct op *op)
 {
-    if (!op->target || !op->target->is_dir)
-        return 0;
-    int r = inode_key(op->target, &op->key);
-    if (r < 0)
-        return r;
-    store_req_fini(&op->store);
-    op->store = (struct store_req){
-        .op = STORE_LIST, .key = op->key, .list = {.recursive = true, .max_keys = 2}};
-    return op_store(op);
+    return op->target && op->target->is_dir ? op_list_below(op, op->target) : 0;
 }
 
 static int rename_target_empty(struct op *op)
 {
-    if (!op->target || !op->target->is_dir)
-        return 0;
-    if (op->store.next_token && op->store.nentries < 2)
-        return -ENOTEMPTY; /* a short page that says there is more */
-    for (size_t i = 0; i < op->store.nentries; i++)
-        if (strcmp(op->store.entries[i].key, op->key) != 0)
-            return -ENOTEMPTY;
-    return commit_dirty_below(op->target) ? -ENOTEMPTY : 0;
+    return op->target && op->target->is_dir ? op_nothing_below(op, op->target) : 0;
 }
 
 static int park(int r)

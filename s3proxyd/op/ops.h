@@ -12,6 +12,11 @@ struct op_entry {
     uint64_t ttl_ms, stamp;
 };
 int op_entry(struct op *op, struct inode *inode, struct op_entry *ret);
+/* A directory that is to go must be empty: asks the store for two keys below it (-EINPROGRESS), then
+ * judges the answer, hidden keys and unsaved files included (0 | -ENOTEMPTY). */
+int op_list_below(struct op *op, const struct inode *dir);
+int op_nothing_below(const struct op *op, const struct inode *dir);
+
 int op_wait_moving(struct op *op, const struct inode *inode); /* 0 | OP_PARK */
 
 extern const struct op_step lookup_steps[], getattr_steps[], forget_steps[], statfs_steps[];
