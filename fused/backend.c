@@ -79,12 +79,6 @@ void backend_fini(struct backend *b)
     b->socket = NULL;
 }
 
-void backend_reap(struct backend *b)
-{
-    if (b->pid > 0 && waitpid(b->pid, NULL, WNOHANG) == b->pid)
-        b->pid = 0;
-}
-
 /* Beside us, whether installed (bin and sbin) or in the build directory, else where systems have
  * it. */
 static char *find_program(void)
@@ -206,7 +200,8 @@ static int try_connect(const struct backend *b, int *ret_fd)
     return client_connect(b->socket, owner, HELLO_TIMEOUT_MS, ret_fd);
 }
 
-static int wait_listening(struct backend *b, const struct start *s, int *ret_fd, char **why)
+static int wait_listening(const struct backend *b, pid_t pid, const struct start *s, int *ret_fd,
+                          char **why)
 {
     uint64_t deadline = clock_mono_ns() + START_TIMEOUT_MS * NS_PER_MS;
     int status = 0, r;
@@ -215,9 +210,8 @@ static int wait_listening(struct backend *b, const struct start *s, int *ret_fd,
         r = try_connect(b, ret_fd);
         if (r != -ENOENT && r != -ECONNREFUSED)
             return r;
-        if (waitpid(b->pid, &status, WNOHANG) == b->pid) {
+        if (waitpid(pid, &status, WNOHANG) == pid) {
             _cleanup_(freep) char *words = last_words(s->log);
-            b->pid = 0;
             *why = str_dup_printf("the backend %s ended at once; its log %s says: %s", s->program,
                                   s->log, words ? words : "");
             return -ECONNABORTED;
@@ -240,15 +234,13 @@ static int start_locked(struct backend *b, int *ret_fd, char **why)
     r = start_prepare(b, &s, why);
     if (r < 0)
         return r;
-    backend_reap(b);
     pid_t pid = fork();
     if (pid < 0)
         return -errno;
     if (pid == 0)
         start_child(b, &s);
-    b->pid = pid;
     b->started = true;
-    return wait_listening(b, &s, ret_fd, why);
+    return wait_listening(b, pid, &s, ret_fd, why);
 }
 
 static int start(struct backend *b, int *ret_fd, char **why)

@@ -209,19 +209,29 @@ static void on_relay(struct keeper *k)
         stop(k);
 }
 
+/* One SIGCHLD may stand for several children: the daemon, and private backends that we started. */
+static void reap(struct keeper *k)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        if (pid == k->pid) {
+            k->status = status;
+            k->ended = true;
+        }
+}
+
 static void on_signal(struct keeper *k)
 {
     struct signalfd_siginfo info;
 
     if (read(k->signals, &info, sizeof(info)) != sizeof(info))
         return;
-    if (info.ssi_signo != SIGCHLD) {
+    if (info.ssi_signo == SIGCHLD)
+        reap(k);
+    else
         stop(k);
-        return;
-    }
-    backend_reap(&k->attach->backend);
-    if (waitpid(k->pid, &k->status, WNOHANG) == k->pid)
-        k->ended = true;
 }
 
 static void keep(struct keeper *k)

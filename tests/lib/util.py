@@ -124,6 +124,21 @@ def alive(pid):
         return False
 
 
+def zombies_of(parent):
+    """pids of the children of parent that ended and that it has not waited for."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, encoding="utf-8", errors="replace") as f:
+                    state, of = f.read().rsplit(")", 1)[1].split()[:2]
+            except OSError:
+                continue
+            if state == "Z" and int(of) == parent:
+                found.append(int(name))
+    return found
+
+
 def kill(pid, sig=signal.SIGKILL):
     try:
         os.kill(pid, sig)

@@ -11,7 +11,7 @@ import pytest
 
 from helpers import errno_of, noise
 from s3server import S3Server, S3Store
-from util import alive, mount_at, wait_until
+from util import alive, mount_at, wait_until, zombies_of
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -172,6 +172,20 @@ def test_private_backend_comes_back_with_its_keys(box, store):
     assert store.get("g") == b"after"
     new, = box.private_backends()
     assert new != old
+
+
+def test_dead_private_backends_leave_no_zombies(box, file_store):
+    """The keeper started them, so it must wait for each, also for one that was slower to end than its
+    successor was to start."""
+    m = box.mount_store(file_store, daemon=True)
+    m.write("f", b"x")
+    for sig in [9, 15] * 4:
+        pid, = box.private_backends()
+        os.kill(pid, sig)
+        assert m.read("f") == b"x"
+    assert len(m.pids()) > 1, "no keeper?"
+    wait_until("the dead backends to be waited for",
+               lambda: not [c for pid in m.pids() for c in zombies_of(pid)], 5)
 
 
 def test_daemon_killed_is_enotconn(box, store):
