@@ -240,6 +240,29 @@ def test_attr_ttl(box, store):
     wait_until("the other host's changes", lambda: m.read("f") == b"22" and m.ls() == ["f", "g"], 5)
 
 
+def test_configured_attr_ttl_holds_where_a_mount_does_not_choose(box):
+    """An outside change shows after the backend's attr_ttl and not before; --attr-ttl wins over it."""
+    stores = {name: FileStore(box.path(name)) for name in ("plain", "short", "long")}
+    b = box.backend(config="[s3proxyd]\nattr_ttl = 4\n" + "".join(s.section(n) for n, s in stores.items()))
+    chosen = {"plain": [], "short": ["--attr-ttl", "1"], "long": TTL}
+    mounts = {n: box.mount(n, "--socket", b.socket, *args) for n, args in chosen.items()}
+    asked, seen = {}, {}
+    for name, s in stores.items():
+        s.put("f", b"1")
+        asked[name] = time.monotonic()
+        assert (mounts[name] / "f").stat().st_size == 1
+        s.put("f", b"22")
+    while "plain" not in seen and time.monotonic() < asked["plain"] + 15:
+        for name, at in mounts.items():
+            if name not in seen and (at / "f").stat().st_size == 2:
+                seen[name] = time.monotonic() - asked[name]
+        time.sleep(0.1)
+    assert sorted(seen) == ["plain", "short"], seen
+    assert 0.9 < seen["short"] < seen["plain"] and 3.9 < seen["plain"] < 10, seen
+    time.sleep(1)
+    assert (mounts["long"] / "f").stat().st_size == 1
+
+
 def test_long_ttl_holds_until_refresh(box, store):
     b = box.backend()
     store.put("d/f", b"1")

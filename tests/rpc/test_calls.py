@@ -91,6 +91,19 @@ def test_read_only_attach_has_no_ring(backend):
     assert ro.ask("ATTACH", instance=os.urandom(16), source="ro", volume="ro", rw=1).error
 
 
+def test_attach_says_which_ttl_is_in_force(box, file_store):
+    """The mount's own, or the configured one where it chose none; ttl 0 is a choice."""
+    unset = LIMITS["ATTR_TTL_UNSET_MS"]
+    file_store.put("f", b"x")
+    for config, configured in (("", 30000), ("attr_ttl = 7\n", 7000), ("attr_ttl = 0\n", 0)):
+        b = box.backend(config="[s3proxyd]\n" + config + file_store.section("v"), name="t%d" % configured)
+        for asked, want in ((unset, configured), (1500, 1500), (0, 0), (unset - 1, unset - 1)):
+            c = connect(b, attr_ttl_ms=asked)
+            assert c.reply.attr_ttl_ms == want, (config, asked)
+            assert c.lookup("f").attr_ttl_ms <= want
+            c.close()
+
+
 def test_write_flush_read(c, backend):
     a = c.ok("CREATE", parent=c.root, name="f", fh=1, flags=os.O_RDWR, mode=0o644)
     assert a.attr["size"] == 0 and a.attr["ino"] > 1
