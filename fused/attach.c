@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* The decisions of a mount's start. A bare word without keys of its own on the command line may be
- * a volume: the system's backend (or the named one) is asked first, and only its "no such volume"
- * makes the word a bucket. A bucket is served by the caller's private backend, unless a socket was
- * named. */
+ * a volume: the system's backend (or the named one) is asked first, and only when there is no such
+ * volume (-ENODEV) the word is a bucket. A bucket is served by the caller's private backend, unless
+ * a socket was named. */
 #include "fused/attach.h"
 
 #include <errno.h>
@@ -188,9 +188,9 @@ static int try(struct attach *a, struct attached *ret, char **why)
     struct msg_str token;
     int r = backend_connect(&a->backend, &ret->rpc_fd, why);
 
-    if ((r == -ENOENT || r == -ECONNREFUSED) && a->opts->socket) {
-        *why = str_dup_printf("no backend listens at %s", a->opts->socket);
-        return -ENOTCONN;
+    if ((r == -ENOENT || r == -ECONNREFUSED) && !a->backend.mine) {
+        *why = str_dup_printf("no backend listens at %s", a->backend.socket);
+        return a->opts->socket ? -ENOTCONN : -ENODEV; /* none, so it has no volume of that name */
     }
     if (r < 0)
         return r;
@@ -292,7 +292,7 @@ static int first(struct attach *a, struct attached *ret, char **why)
     r = backend_named(&a->backend, o->socket ? o->socket : BACKEND_SYSTEM_SOCKET);
     if (r == 0)
         r = try(a, ret, why);
-    if (r != -ENOENT && r != -ENODEV && r != -ECONNREFUSED)
+    if (r != -ENODEV)
         return r;
     free(take(*why));
     attach_close(ret);

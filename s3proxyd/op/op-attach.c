@@ -38,7 +38,7 @@ static int from_volume(struct op *op, const struct chan_peer *peer)
     struct op_attach *a = op->priv;
     const struct conf_volume *v = conf_volume_find(op->fs->conf, m->volume.s, m->volume.len);
     if (!v)
-        return refuse(op, -ENOENT, "no volume of that name");
+        return refuse(op, -ENODEV, "no volume of that name");
     if (!conf_volume_allows(v, peer->uid, peer->gid))
         return refuse(op, -EACCES, "this user may not mount that volume (users= of its section)");
     if (m->cred || m->endpoint.len)
@@ -82,7 +82,7 @@ static int from_profile(struct op *op)
         a->endpoint = take(url);
     if (r == 0)
         return 0;
-    snprintf(text, sizeof(text), "profile \"%.64s\": %s", profile, why);
+    snprintf(text, sizeof(text), "profile \"%.64s\": %s", log_esc(profile), why);
     return refuse(op, r == -ENOENT ? -EACCES : r, text);
 }
 
@@ -166,20 +166,29 @@ static int prefix_check(const char *prefix)
     return 0;
 }
 
+/* The reason stands last: a long path is cut, not the reason. */
+static int refuse_directory(struct op *op, const char *path, int error)
+{
+    const char *reason =
+        error == -ELOOP ? "it lies on a mount of hafiz, or its links never end" : strerror(-error);
+    const char *shown = log_esc(path);
+    char text[sizeof(op->store.error_text)];
+    snprintf(text, sizeof(text), "the directory %.140s%s cannot be used: %s", shown,
+             strlen(shown) > 140 ? "..." : "", reason);
+    return refuse(op, error == -ENOENT ? -ENXIO : error, text);
+}
+
 static int attach_store(struct op *op)
 {
     struct op_attach *a = op->priv;
-    const char *why = "the directory cannot be used";
+    const char *why = NULL;
     int r;
     if (prefix_check(a->prefix) < 0)
         return refuse(op, -EINVAL, "the prefix is not a path");
     if (str_starts(a->bucket, "file://")) {
         r = file_store_new(op->fs->pool, a->bucket + strlen("file://"), &a->store);
-        if (r < 0) {
-            char text[160];
-            snprintf(text, sizeof(text), "%s: %s", why, strerror(-r));
-            return refuse(op, r, text);
-        }
+        if (r < 0)
+            return refuse_directory(op, a->bucket + strlen("file://"), r);
     } else {
         struct s3_config config = {.endpoint = a->endpoint,
                                    .bucket = a->bucket,
@@ -198,6 +207,15 @@ static int attach_store(struct op *op)
     return 0;
 }
 
+/* Who mounts a volume by its name does not know what is behind it. */
+static void name_bucket(struct store_req *req, const char *bucket)
+{
+    char said[sizeof(req->error_text)];
+    memcpy(said, req->error_text, sizeof(said));
+    snprintf(req->error_text, sizeof(req->error_text), "its bucket %.64s: %.170s", log_esc(bucket),
+             said[0] ? said : strerror(-req->error));
+}
+
 static void checked(struct store_req *req)
 {
     struct op *op = container_of(req, struct op, store);
@@ -206,7 +224,11 @@ static void checked(struct store_req *req)
         req->error = -ETIMEDOUT;
         snprintf(req->error_text, sizeof(req->error_text), "%.200s does not answer",
                  a->store->endpoint ? a->store->endpoint : a->store->bucket);
+    } else if (req->error < 0 && a->volume) {
+        name_bucket(req, a->bucket);
     }
+    if (req->error == -ENOENT)
+        req->error = -ENXIO; /* what stores call a missing bucket, and not a missing object */
     op_wake(op, req->error);
 }
 

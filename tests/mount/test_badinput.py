@@ -40,7 +40,18 @@ def test_wrong_bucket(box, s3_store):
 
 def test_no_such_directory(box):
     code, line = box.refused("file:///no/such/directory")
-    assert code == 32 and "/no/such/directory" in line
+    assert code == 32 and line.endswith("the directory /no/such/directory cannot be used: "
+                                        "No such file or directory")
+
+
+def test_a_volume_without_its_bucket(box, s3_store):
+    """It is that volume's bucket that is missing: the word is not taken for a bucket's name instead."""
+    b = box.backend(config="[s3proxyd]\n" + s3_store.section("v") + "[d]\nbucket = file:///no/such/dir\n")
+    s3_store.s3.delete_bucket(Bucket=s3_store.bucket)
+    code, line = box.refused("v", "--socket", b.socket)
+    assert code == 32 and s3_store.bucket in line and "no volume" not in line
+    code, line = box.refused("d", "--socket", b.socket)
+    assert code == 32 and "/no/such/dir " in line and "no volume" not in line
 
 
 def test_a_file_as_bucket(box):

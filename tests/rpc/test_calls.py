@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
 """The protocol as its page describes it, spoken by the second implementation."""
+import errno
 import json
 import mmap
 import os
@@ -102,6 +103,24 @@ def test_attach_says_which_ttl_is_in_force(box, file_store):
             assert c.reply.attr_ttl_ms == want, (config, asked)
             assert c.lookup("f").attr_ttl_ms <= want
             c.close()
+
+
+def test_attach_tells_a_missing_volume_from_a_missing_bucket(box, fake):
+    """Only the first means that the word may be the name of a bucket; the second names what is missing."""
+    b = box.backend(config="[s3proxyd]\n[v]\nbucket = file:///no/such/directory\n[w]\nbucket = b\n"
+                    "endpoint = %s\naccess_key = k\nsecret_key = s\n" % fake.endpoint)
+    box.watch.expect("NoSuchBucket")
+    c = Client(b.socket)
+    c.hello()
+    a = c.ask("ATTACH", instance=os.urandom(16), source="nothing", volume="nothing")
+    assert a.error == -errno.ENODEV and "no volume" in a.text
+    a = c.ask("ATTACH", instance=os.urandom(16), source="v", volume="v")
+    assert a.error == -errno.ENXIO and "/no/such/directory" in a.text and "No such file" in a.text
+    a = c.ask("ATTACH", instance=os.urandom(16), kind=2, bucket="/" + "x" * 250)
+    assert a.error == -errno.ENXIO and a.text.endswith("xxx... cannot be used: No such file or directory")
+    fake.on().status(404, "NoSuchBucket")
+    a = c.ask("ATTACH", instance=os.urandom(16), source="w", volume="w")
+    assert a.error == -errno.ENXIO and "bucket b" in a.text and "NoSuchBucket" in a.text
 
 
 def test_write_flush_read(c, backend):
