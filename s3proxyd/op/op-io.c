@@ -212,8 +212,7 @@ static int flush_find(struct op *op)
 
 static int flush_commit(struct op *op)
 {
-    /* Nothing is published that nobody wrote, nor by a process that only inherited the descriptor. */
-    if (op->req.flush.foreign || op->inode->untouched || !op->handle->writes)
+    if (op->inode->untouched || !op->handle->writes) /* nothing is published that nobody wrote */
         return 0;
     int r = op_commit(op, op->inode);
     op->saved = r == -EINPROGRESS;
