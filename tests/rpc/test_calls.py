@@ -314,6 +314,23 @@ def test_reopen_of_another_version_is_stale(c, backend):
     assert a.error == -116
 
 
+def test_reopening_changes_nothing_however_often(backend):
+    """What a re-attach sends for each handle has no operation number: it is done on every connection anew."""
+    instance = os.urandom(16)
+    backend.store.put("o", b"not to be truncated")
+    c = connect(backend, instance=instance)
+    ino = c.lookup("o").attr["ino"]
+    etag = c.ok("OPEN", ino=ino, fh=1, flags=os.O_RDWR).etag
+    for _ in range(3):
+        c.close()
+        c = connect(backend, instance=instance, resume=1)
+        a = c.ok("OPEN", ino=ino, fh=1, flags=os.O_RDWR | os.O_TRUNC | os.O_EXCL, reopen=1, etag=etag, seq=0)
+        assert a.size == 19 and a.etag == etag and a.cached == 1 and len(a.fds) == 2
+        assert c.ok("GETATTR", ino=ino).attr["size"] == 19
+        c.ok("FLUSH", fh=1)
+        assert backend.store.get("o") == b"not to be truncated"
+
+
 def test_rows_of_later_issues(c):
     a = c.ask("SYMLINK", parent=c.root, name="l", target="t")
     assert a.error == -1
