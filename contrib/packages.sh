@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
 # What Debian calls the things hafiz needs, and how to install those that are missing. Sourced by
-# contrib/quickstart and tests/run, so that the list exists once.
+# contrib/quickstart, tests/run and tests/bench/run, so that the list exists once.
 
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev
     libssl-dev libevent-dev libmsgpack-dev libexpat1-dev libjson-c-dev libsqlite3-dev
     libseccomp-dev scdoc"
 TEST_PACKAGES="clang libcmocka-dev python3 python3-venv ca-certificates git vim rsync sqlite3 tar
     util-linux procps passwd mount universal-ctags"
+BENCH_PACKAGES="s3fs"
 
 # packages_list SUFFIX WORD...: in indented lines that fit a terminal, SUFFIX after all but the last
 packages_list()

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Reads files as one row of the benchmark does, with threads, and checks every byte. The list of files is on
- * standard input, a line "SEED SIZE PATH" each; the figures go to standard output as JSON. The time is
- * from the first thread's start to the last one's end; what the program needs besides is not in it.
+/* Reads files as one row of the benchmark does, with threads, and checks every byte. The list of
+ * files is on standard input, a line "SEED SIZE PATH" each; the figures go to standard output as
+ * JSON. The time is from the first thread's start to the last one's end; what the program needs
+ * besides is not in it.
  *
  *   make    writes the files
  *   seq     every thread takes the next file and reads it from its beginning to its end
- *   rand    --ops reads of --block bytes each, at places of the first file that are multiples of --block,
- *           all different, dealt out to the threads
- *   first   stat, then the time of open and of reading the first --block bytes, one file after the other */
+ *   rand    --ops reads of --block bytes each, at places of the first file that are multiples of
+ * --block, all different, dealt out to the threads first   stat, then the time of open and of
+ * reading the first --block bytes, one file after the other */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -45,7 +46,7 @@ struct job {
 };
 
 __attribute__((format(printf, 3, 4))) static void fail(struct job *job, const char *path,
-                                                      const char *what, ...)
+                                                       const char *what, ...)
 {
     char text[200];
     va_list ap;
@@ -56,11 +57,13 @@ __attribute__((format(printf, 3, 4))) static void fail(struct job *job, const ch
         fprintf(stderr, "%s: %s\n", path, text);
 }
 
-static bool right(struct job *job, const struct file *f, uint64_t offset, const char *buf, size_t len)
+static bool right(struct job *job, const struct file *f, uint64_t offset, const char *buf,
+                  size_t len)
 {
     int64_t at = pattern_check(f->seed, offset, buf, len);
     if (at >= 0)
-        fail(job, f->path, "wrong data at %llu", (unsigned long long)offset + (unsigned long long)at);
+        fail(job, f->path, "wrong data at %llu",
+             (unsigned long long)offset + (unsigned long long)at);
     atomic_fetch_add(&job->bytes, len);
     return at < 0;
 }
@@ -100,7 +103,8 @@ static void read_one(struct job *job, const struct file *f, char *buf)
              (unsigned long long)f->size);
 }
 
-static void run_files(struct job *job, char *buf, void (*one)(struct job *, const struct file *, char *))
+static void run_files(struct job *job, char *buf,
+                      void (*one)(struct job *, const struct file *, char *))
 {
     size_t i;
     while (!atomic_load(&job->failed) && (i = atomic_fetch_add(&job->next, 1)) < job->nfiles)
@@ -123,7 +127,8 @@ static void run_rand(struct job *job, char *buf)
     _cleanup_(closep) int fd = open(f->path, O_RDONLY | O_CLOEXEC);
     size_t i, got;
     int r = fd < 0 ? -errno : 0;
-    while (r == 0 && !atomic_load(&job->failed) && (i = atomic_fetch_add(&job->next, 1)) < job->ops) {
+    while (r == 0 && !atomic_load(&job->failed) &&
+           (i = atomic_fetch_add(&job->next, 1)) < job->ops) {
         r = fd_pread_full(fd, buf, job->block, job->places[i], &got);
         if (r == 0 && got != job->block)
             fail(job, f->path, "a short read at %llu", (unsigned long long)job->places[i]);
@@ -238,8 +243,8 @@ static int run(struct job *job)
     double seconds = (double)(clock_mono_ns() - begin) / 1e9;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
     printf("\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"bytes\": %llu, \"files\": %zu}\n", seconds,
-           (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9, (unsigned long long)atomic_load(&job->bytes),
-           job->nfiles);
+           (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9,
+           (unsigned long long)atomic_load(&job->bytes), job->nfiles);
     return atomic_load(&job->failed) ? 1 : 0;
 }
 
@@ -254,15 +259,18 @@ static const struct mode {
 
 static int usage(void)
 {
-    fputs("usage: bench-read make|seq|rand|first [--threads N] [--block SIZE] [--ops N] [--seed N] <LIST\n",
+    fputs("usage: bench-read make|seq|rand|first [--threads N] [--block SIZE] [--ops N] [--seed N] "
+          "<LIST\n",
           stderr);
     return 1;
 }
 
 static int parse(struct job *job, int argc, char **argv)
 {
-    static const struct option longs[] = {{"threads", 1, NULL, 't'}, {"block", 1, NULL, 'b'},
-                                          {"ops", 1, NULL, 'o'},     {"seed", 1, NULL, 's'},
+    static const struct option longs[] = {{"threads", 1, NULL, 't'},
+                                          {"block", 1, NULL, 'b'},
+                                          {"ops", 1, NULL, 'o'},
+                                          {"seed", 1, NULL, 's'},
                                           {NULL, 0, NULL, 0}};
     uint64_t n[256] = {['t'] = 1, ['b'] = 1 << 20, ['o'] = 1, ['s'] = 1};
     int c;

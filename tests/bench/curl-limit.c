@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* How fast the bytes of a row can come to this machine's disk at all: one libcurl multi handle in one thread
- * fetches ranges of the objects, so many at a time, and writes what comes into files, nothing else. On
- * standard input a line "SIZE FILE URL" for each object; the URL needs no signature (presigned). */
+/* How fast the bytes of a row can come to this machine's disk at all: one libcurl multi handle in
+ * one thread fetches ranges of the objects, so many at a time, and writes what comes into files,
+ * nothing else. On standard input a line "SIZE FILE URL" for each object; the URL needs no
+ * signature (presigned). */
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -101,7 +102,8 @@ static bool begin(struct transfer *t)
     return true;
 }
 
-static void finish(CURLMsg *msg)
+/* True: another one was begun in its place. */
+static bool finish(CURLMsg *msg)
 {
     struct transfer *t = NULL;
     curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
@@ -111,7 +113,7 @@ static void finish(CURLMsg *msg)
     if (t->at != t->end)
         die(t->object->url, "a short answer");
     curl_multi_remove_handle(limit.multi, t->easy);
-    begin(t);
+    return begin(t);
 }
 
 static void read_list(void)
@@ -150,6 +152,7 @@ static void parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     int running = 1, left;
+    bool more;
     CURLMsg *msg;
     struct timespec cpu;
     parse(argc, argv);
@@ -167,17 +170,16 @@ int main(int argc, char **argv)
         if (!begin(&limit.transfers[i]))
             break;
     }
-    while (running) {
+    do {
+        more = false;
         if (curl_multi_perform(limit.multi, &running) != CURLM_OK)
             die("libcurl", "failed");
         while ((msg = curl_multi_info_read(limit.multi, &left)))
-            if (msg->msg == CURLMSG_DONE) {
-                finish(msg);
-                running = 1;
-            }
-        if (running)
+            if (msg->msg == CURLMSG_DONE)
+                more = finish(msg) || more;
+        if (running && !more)
             curl_multi_poll(limit.multi, NULL, 0, 1000, NULL);
-    }
+    } while (running || more);
     double seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
     printf("{\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"bytes\": %llu}\n", seconds,

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Puts a server on this machine far away: every connection to the proxy is a line to the server with a
- * round-trip time and, if asked, a rate of its own in each direction; opening it costs one round trip. It
- * counts what passes. There is no loss and no slow start, as on a line that has been in use for a while.
+/* Puts a server on this machine far away: every connection to the proxy is a line to the server
+ * with a round-trip time and, if asked, a rate of its own in each direction; opening it costs one
+ * round trip. It counts what passes. There is no loss and no slow start, as on a line that has been
+ * in use for a while.
  *
  *   delay-proxy --target PORT [--listen PORT] [--rtt-ms N] [--rate-mb N] [--count] [--stats FILE]
  *
- * All of it is on 127.0.0.1. It says "listening on PORT" once it does. SIGUSR1: writes the figures since
- * the last time into FILE, as a whole (rename), and begins anew. SIGTERM: writes them and ends. */
+ * All of it is on 127.0.0.1. It says "listening on PORT" once it does. SIGUSR1: writes the figures
+ * since the last time into FILE, as a whole (rename), and begins anew. SIGTERM: writes them and
+ * ends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -32,7 +34,8 @@
 #include "tests/bench/flow.h"
 
 #define EVENTS 256
-#define BULK_BYTES (64u * 1024)   /* moving more than this in one round, it is worth waiting for more */
+#define BULK_BYTES \
+    (64u * 1024) /* moving more than this in one round, it is worth waiting for more */
 #define BULK_TICK_NS (NS_PER_MS / 2)
 #define LINE_HOLDS_MAX (1024u * 1024)
 #define SERVER_RCVBUF (1 << 20) /* what the server may send ahead of the line */
@@ -157,8 +160,7 @@ static uint64_t run_all(struct proxy *p, uint64_t now_ns)
 {
     struct conn *c, *next;
     uint64_t wake = FLOW_NEVER;
-    list_for_each_safe(c, next, &p->conns, link)
-    {
+    list_for_each_safe (c, next, &p->conns, link) {
         flow_run(&c->up, now_ns);
         flow_run(&c->down, now_ns);
         if (c->up.broken || c->down.broken || (c->up.ended && c->down.ended)) {
@@ -184,8 +186,7 @@ static void print_figures(const struct proxy *p, FILE *out)
 {
     const struct conn *c;
     uint64_t up = p->up_bytes, down = p->down_bytes;
-    list_for_each(c, &p->conns, link)
-    {
+    list_for_each (c, &p->conns, link) {
         up += c->up.delivered;
         down += c->down.delivered;
     }
@@ -195,8 +196,8 @@ static void print_figures(const struct proxy *p, FILE *out)
     fprintf(out, " \"opened\": %llu, \"open\": %llu, \"peak_open\": %llu,",
             (unsigned long long)p->opened, (unsigned long long)p->open,
             (unsigned long long)p->peak_open);
-    fprintf(out, " \"bytes_up\": %llu, \"bytes_down\": %llu, \"requests\": {", (unsigned long long)up,
-            (unsigned long long)down);
+    fprintf(out, " \"bytes_up\": %llu, \"bytes_down\": %llu, \"requests\": {",
+            (unsigned long long)up, (unsigned long long)down);
     for (int i = 0; i < HTTP_KINDS; i++)
         fprintf(out, "%s\"%s\": %llu", i ? ", " : "", http_kind_names[i],
                 (unsigned long long)p->up.requests[i]);
@@ -206,7 +207,7 @@ static void print_figures(const struct proxy *p, FILE *out)
 static void begin_figures(struct proxy *p)
 {
     struct conn *c;
-    list_for_each(c, &p->conns, link)
+    list_for_each (c, &p->conns, link)
         c->up.delivered = c->down.delivered = 0;
     memset(p->up.requests, 0, sizeof(p->up.requests));
     p->up_bytes = p->down_bytes = p->opened = 0;
@@ -258,7 +259,8 @@ static void loop(struct proxy *p)
             sleep_ns(BULK_TICK_NS);
         moved = p->up.moved + p->down.moved;
         uint64_t now = clock_mono_ns(), left = wake > now ? wake - now : 0;
-        struct timespec ts = {.tv_sec = (time_t)(left / NS_PER_S), .tv_nsec = (long)(left % NS_PER_S)};
+        struct timespec ts = {.tv_sec = (time_t)(left / NS_PER_S),
+                              .tv_nsec = (long)(left % NS_PER_S)};
         int n = epoll_pwait2(p->epoll, events, EVENTS, wake == FLOW_NEVER ? NULL : &ts, NULL);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == &p->listener)
@@ -280,9 +282,8 @@ static int add(struct proxy *p, int *fd)
 
 static int start(struct proxy *p, uint16_t port)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct rlimit files;
     socklen_t len = sizeof(at);
     sigset_t set;
@@ -303,8 +304,8 @@ static int start(struct proxy *p, uint16_t port)
     if (p->signals < 0 || p->epoll < 0 || p->listener < 0)
         return -errno;
     setsockopt(p->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(p->listener, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(p->listener, 1024) < 0 ||
-        getsockname(p->listener, (struct sockaddr *)&at, &len) < 0)
+    if (bind(p->listener, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+        listen(p->listener, 1024) < 0 || getsockname(p->listener, (struct sockaddr *)&at, &len) < 0)
         return -errno;
     if (add(p, &p->signals) < 0 || add(p, &p->listener) < 0)
         return -errno;
@@ -324,10 +325,10 @@ static int usage(void)
 /* 0, or the exit code. */
 static int parse(struct proxy *p, int argc, char **argv, uint16_t *ret_port)
 {
-    static const struct option longs[] = {
-        {"target", 1, NULL, 't'},  {"listen", 1, NULL, 'l'}, {"rtt-ms", 1, NULL, 'd'},
-        {"rate-mb", 1, NULL, 'r'}, {"count", 0, NULL, 'c'},  {"stats", 1, NULL, 's'},
-        {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"target", 1, NULL, 't'}, {"listen", 1, NULL, 'l'},
+                                          {"rtt-ms", 1, NULL, 'd'}, {"rate-mb", 1, NULL, 'r'},
+                                          {"count", 0, NULL, 'c'},  {"stats", 1, NULL, 's'},
+                                          {NULL, 0, NULL, 0}};
     uint64_t n[256] = {0};
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -346,7 +347,8 @@ static int parse(struct proxy *p, int argc, char **argv, uint16_t *ret_port)
     p->up.bytes_per_s = p->down.bytes_per_s = n['r'] * 1000 * 1000;
     *ret_port = (uint16_t)n['l'];
     if (n['r'] * 1000 * n['d'] / 2 > LINE_HOLDS_MAX) {
-        fprintf(stderr, "delay-proxy: such a line holds more than %u bytes each way, which is too much\n",
+        fprintf(stderr,
+                "delay-proxy: such a line holds more than %u bytes each way, which is too much\n",
                 LINE_HOLDS_MAX);
         return 1;
     }
@@ -368,7 +370,7 @@ int main(int argc, char **argv)
     }
     begin_figures(&p);
     loop(&p);
-    list_for_each_safe(c, next, &p.conns, link)
+    list_for_each_safe (c, next, &p.conns, link)
         conn_free(&p, c);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* See flow.h. Nothing here waits: what cannot be moved now is left for the next call. */
 #include "tests/bench/flow.h"
 
 #include <errno.h>
@@ -19,10 +20,12 @@
 
 int flow_init(struct flow *f, struct flow_line *line, int from, int to)
 {
-    *f = (struct flow){.line = line, .from = from, .to = to, .pipe = {-1, -1}, .eof_ns = FLOW_NEVER};
+    *f =
+        (struct flow){.line = line, .from = from, .to = to, .pipe = {-1, -1}, .eof_ns = FLOW_NEVER};
     if (pipe2(f->pipe, O_NONBLOCK | O_CLOEXEC) < 0)
         return -errno;
-    /* The pipe's slots hold a network buffer's fragment each, full or not: hence far more than needed. */
+    /* The pipe's slots hold a network buffer's fragment each, full or not: hence far more than
+     * needed. */
     int size = fcntl(f->pipe[1], F_SETPIPE_SZ, PIPE_WANTED);
     if (size < 0)
         size = fcntl(f->pipe[1], F_SETPIPE_SZ, PIPE_ALLOWED);
@@ -70,8 +73,8 @@ static void enter(struct flow *f, size_t bytes, uint64_t now_ns)
     }
 }
 
-/* Bytes that may be taken from the sender now: to the end of one request at most, so that the next one's
- * head is looked at. 0: the head is not complete. */
+/* Bytes that may be taken from the sender now: to the end of one request at most, so that the next
+ * one's head is looked at. 0: the head is not complete. */
 static size_t wanted(struct flow *f, size_t room)
 {
     char data[HTTP_HEAD_MAX];
@@ -95,9 +98,9 @@ static bool take_some(struct flow *f, size_t room, uint64_t now_ns)
 {
     size_t want = wanted(f, room);
     int more = 0;
-    ssize_t n = want ? splice(f->from, NULL, f->pipe[1], NULL, want,
-                              SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
-                     : -1;
+    ssize_t n =
+        want ? splice(f->from, NULL, f->pipe[1], NULL, want, SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
+             : -1;
     if (!want) {
         f->readable = false; /* the rest of the head will be an event of its own */
     } else if (n > 0) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* One direction of a connection through the proxy, as a long line has it: bytes enter at the line's rate,
- * travel for the delay, and come out in order. They wait in a pipe and get there and away with splice,
- * so that no byte is copied; a queue of (time, bytes) says which part of the pipe has arrived.
- * Bounded: no more is taken from the sender than the line and the pipe hold. */
+/* One direction of a connection through the proxy, as a long line has it: bytes enter at the line's
+ * rate, travel for the delay, and come out in order. They wait in a pipe and get there and away
+ * with splice, so that no byte is copied; a queue of (time, bytes) says which part of the pipe has
+ * arrived. Bounded: no more is taken from the sender than the line and the pipe hold. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Counts the requests that pass through a connection, by kind. It only looks: it is shown the bytes at
- * the start of a request and says how long that request is, so that the next one is found behind it.
- * A stream it does not understand (TLS, chunked bodies) is counted no further. */
+/* Counts the requests that pass through a connection, by kind. It only looks: it is shown the bytes
+ * at the start of a request and says how long that request is, so that the next one is found behind
+ * it. A stream it does not understand (TLS, chunked bodies) is counted no further. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,6 +30,6 @@ struct http_count {
     bool opaque;
 };
 
-/* True: a request begins here; ret_kind and c->left are set. False: its head is not complete yet, or, then
- * `opaque` is set, this is no request at all. */
+/* True: a request begins here; ret_kind and c->left are set. False: its head is not complete yet,
+ * or, then `opaque` is set, this is no request at all. */
 bool http_count_head(struct http_count *c, const char *data, size_t len, enum http_kind *ret_kind);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
+/* See pattern.h. */
 #include "tests/bench/pattern.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The bytes of the benchmark's files: any part of any file can be made and checked without the file, at the
- * speed of memcmp. Every page begins with the file's number and its own; the rest is noise chosen by
- * both, so that a page of another file, of another place, or of zeros is wrong at once. */
+/* The bytes of the benchmark's files: any part of any file can be made and checked without the
+ * file, at the speed of memcmp. Every page begins with the file's number and its own; the rest is
+ * noise chosen by both, so that a page of another file, of another place, or of zeros is wrong at
+ * once. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: the hafiz authors
+"""Measures hafiz beside other mounts of the same server, far away behind a proxy, and prints a table.
+`tests/bench/run` prepares and calls it; rows.py says what is read, clients.py how each is mounted, bars.py
+what hafiz must reach. Each session (a fresh mount and its rows) is done for one client after the other,
+so that what changes on the machine meanwhile meets all of them."""
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+# pylint: disable=wrong-import-position
+import rows as rows_module  # noqa: E402
+from box import Programs  # noqa: E402
+from clients import ALL, Client, Failed, Hafiz  # noqa: E402
+from limits import LIMITS  # noqa: E402
+from measure import Measure  # noqa: E402
+from report import Report, seconds  # noqa: E402
+from util import fusectl_mounted  # noqa: E402
+from world import Data, Proxy, Server, Sizes  # noqa: E402
+
+
+class World:
+    """Everything a run has; `with` makes and ends it."""
+
+    def __init__(self, build, sizes, rtt_ms, cap_mb, cache, ttl=rows_module.TTL_S,
+                 drop=True):
+        self.build, self.cache, self.ttl, self.drop = build, cache, ttl, drop
+        self.rtt_ms, self.cap_mb = rtt_ms, cap_mb
+        self.data, self.repeat = Data(sizes), 0
+
+    def __enter__(self):
+        os.makedirs(self.cache, exist_ok=True)
+        self.dir = tempfile.mkdtemp(prefix="hb", dir=os.environ.get("HAFIZ_TEST_TMP", "/var/tmp"))
+        os.chmod(self.dir, 0o755)  # other users' mounts are in it
+        os.environ["HAFIZ_BUILD"] = self.build
+        fusectl_mounted()
+        Hafiz.programs = Programs(self.dir)
+        for name in ("bench-read", "curl-limit", "delay-proxy"):
+            path = shutil.copy(os.path.join(self.build, "tests/bench", name), Hafiz.programs.dir)
+            setattr(self, name.replace("-", "_"), path)
+        self.server = Server(self.cache, os.path.join(self.dir, "versitygw.log"))
+        self.server.provide(self.data, self.bench_read, os.path.join(self.cache, "scratch"))
+        self.proxy = Proxy(self.delay_proxy, self.server.port, self.rtt_ms, self.cap_mb,
+                           os.path.join(self.dir, "line.json"))
+        return self
+
+    def __exit__(self, *_):
+        self.proxy.stop()
+        self.server.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def drop_all(self):
+        """The kernel's caches, as far as it lets go of them."""
+        if not self.drop:
+            return
+        os.sync()
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+            f.write("3")
+
+    def fresh(self):
+        """Nothing of the clients' in memory, everything of the server's: its disk is not what is measured."""
+        self.drop_all()
+        self.server.warm()
+        time.sleep(0.1)
+
+
+def measured(world, run, row):
+    """One row of a mounted client: its figures."""
+    if row.before:
+        row.before(run)
+    world.fresh()
+    with Measure(run.client.roots, world.proxy) as m:
+        got = row.run(run)
+    return {**m.figures, **got}
+
+
+def run_session(world, session, name, keep):
+    """One fresh mount and its rows; what fails ends it."""
+    client = rows_module.client_class(session, name)(
+        os.path.join(world.dir, "m"), world.proxy.endpoint, ttl=world.ttl if session.ttl else None,
+        disk_cache=session.disk_cache)
+    row = None
+    try:
+        rows = rows_module.wanted(session, name)
+        row = rows[0]
+        client.start()
+        run = rows_module.Run(world, client, client.at, client.users[0] if session.users else "")
+        for row in rows:
+            keep(row, name, measured(world, run, row))
+    except (Failed, AssertionError, OSError) as e:
+        keep(row, name, str(e).split("\n", maxsplit=1)[0] or type(e).__name__)
+    finally:
+        client.stop()
+
+
+def run_limits(world, session, wanted, keep):
+    for row in session.rows:
+        for name, measure in LIMITS.get(row.id, {}).items() if row.id in wanted else ():
+            world.fresh()
+            run = rows_module.Run(world, Client, "")
+            try:
+                keep(row, name, measure(run))
+            except Failed as e:
+                keep(row, name, str(e))
+
+
+class Keeper:
+    """Collects results: row → client → list of figures, or why there are none."""
+
+    def __init__(self, wanted, say):
+        self.results, self.wanted, self.say = {}, wanted, say
+
+    def failed(self, session, name):
+        return any(isinstance(self.results.get(r.id, {}).get(name), str) for r in session.rows)
+
+    def __call__(self, row, name, got):
+        if isinstance(got, str):
+            self.results.setdefault(row.id, {})[name] = got
+            self.say("%-10s %-16s %s" % (row.id, name, got))
+        elif row.shown and row.id in self.wanted:
+            self.results.setdefault(row.id, {}).setdefault(name, []).append(got)
+            self.say("%-10s %-16s %s s" % (row.id, name, seconds(got["seconds"])))
+
+
+def benchmark(world, wanted, names, repeats, limits=True, say=lambda text: None):
+    """The results of all sessions that have a row in `wanted`."""
+    keep = Keeper(wanted, say)
+    for session in rows_module.sessions():
+        if not any(r.id in wanted for r in session.rows):
+            continue
+        last = max(i for i, r in enumerate(session.rows) if r.id in wanted)
+        session.rows = session.rows[:last + 1]
+        for world.repeat in range(repeats):
+            for name in names:
+                if rows_module.wanted(session, name) and not keep.failed(session, name):
+                    run_session(world, session, name, keep)
+            if limits:
+                run_limits(world, session, wanted, keep)
+    return keep.results
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "?")
+    return "%d × %s, Linux %s" % (os.cpu_count(), model, platform.release())
+
+
+def arguments():
+    all_rows = [r.id for s in rows_module.sessions() for r in s.rows if r.shown]
+    p = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__.split("\n", maxsplit=1)[0],
+                                epilog="rows: " + " ".join(all_rows))
+    p.add_argument("--rows", default=",".join(all_rows), help="some rows only, with commas between")
+    p.add_argument("--peers", default="", help="some clients only (hafiz, s3fs, …); default: all there are")
+    p.add_argument("--rtt", type=int, default=20, metavar="MS", help="the store's distance (20)")
+    p.add_argument("--cap", type=int, default=90, metavar="MB/S", help="of each connection (90; 0: none)")
+    p.add_argument("--repeat", type=int, default=3, metavar="N", help="how often; medians are shown (3)")
+    p.add_argument("--no-limits", action="store_true", help="without libcurl, local reads and bare FUSE")
+    p.add_argument("--json", metavar="FILE", help="write every figure there")
+    p.add_argument("--markdown", action="store_true", help="print the table of README.md as well")
+    p.add_argument("--build", required=True, help=argparse.SUPPRESS)
+    p.add_argument("--cache", required=True, help=argparse.SUPPRESS)
+    args = p.parse_args()
+    args.rows = args.rows.split(",")
+    unknown = [r for r in args.rows if r not in all_rows]
+    names = args.peers.split(",") if args.peers else list(ALL)
+    unknown += [n for n in names if n not in ALL]
+    if unknown:
+        p.error("there is no %s" % ", ".join(unknown))
+    return args, names
+
+
+def versions_of(names, asked):
+    found = {n: ALL[n].version() for n in names}
+    missing = [n for n in names if not found[n]]
+    if missing and asked:
+        sys.exit("tests/bench: not on PATH: %s" % ", ".join(missing))
+    return {n: v for n, v in found.items() if v}
+
+
+def main():
+    args, names = arguments()
+    sizes = Sizes()
+    with World(args.build, sizes, args.rtt, args.cap, args.cache) as world:
+        versions = versions_of(names, args.peers)
+        head = ["%s, %s" % (machine(), time.strftime("%Y-%m-%d")),
+                "store: %d ms away, %s per connection" % (
+                    args.rtt, "%d MB/s" % args.cap if args.cap else "no limit"),
+                *["  %-9s %s" % nv for nv in versions.items()]]
+        print("\n".join(head) + "\n", flush=True)
+        results = benchmark(world, args.rows, list(versions), args.repeat, not args.no_limits,
+                            lambda text: print("  " + text, file=sys.stderr, flush=True))
+    report = Report([r for s in rows_module.sessions() for r in s.rows if r.shown], results, args.rtt)
+    print("\n" + report.text())
+    if args.markdown:
+        print("\n" + head[0] + "; " + head[1] + "\n\n" + report.markdown())
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump({"machine": head[0], "rtt_ms": args.rtt, "cap_mb_s": args.cap, "versions": versions,
+                       "results": results}, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()
