@@ -187,14 +187,10 @@ static char *error_text(const char *file, const struct reader *rd, int r)
 static int finish(struct reader *rd, const char *file, int r, struct conf **ret_conf,
                   char **ret_error)
 {
-    const struct conf_option *idle = conf_option_find(CONF_DAEMON, "idle_exit");
-
-    if (r < 0) {
+    if (r < 0)
         *ret_error = error_text(file, rd, r);
-    } else {
-        rd->conf->idle_exit_set = rd->daemon_lines[conf_option_index(idle)] > 0;
+    else
         *ret_conf = take(rd->conf);
-    }
     conf_free(rd->conf);
     conf_raw_fini(&rd->raw);
     str_fini(&rd->why);

@@ -33,8 +33,7 @@ struct conf {
     uint64_t min_free_bytes;                   /* kept free on the cache's file system */
     uint64_t spool_size_bytes;                 /* bound of unsaved data on disk */
     unsigned net_threads, disk_threads, connections_per_host;
-    uint64_t idle_exit_s; /* 0: never; counts only if idle_exit_set, else main.c decides */
-    bool idle_exit_set;
+    uint64_t idle_exit_s; /* 0: never */
     uint64_t attr_ttl_ms;
     char *ca_bundle, *proxy;
     struct conf_volume *volumes;
@@ -52,5 +51,5 @@ const struct conf_volume *conf_volume_find(const struct conf *conf, const char *
 /* May this peer mount the volume? Root and the backend's own uid always, then users and groups (the
  * peer's supplementary groups are looked up from its uid). */
 bool conf_volume_allows(const struct conf_volume *v, uid_t uid, gid_t gid);
-/* The option table, from conf.tbl, on standard output: `s3proxyd --help`, the manual. */
+/* The option table, from conf.tbl, on standard output: `s3proxyd --print-options`. */
 void conf_print_options(void);

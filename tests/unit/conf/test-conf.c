@@ -66,7 +66,7 @@ static void test_defaults(void **state)
     assert_int_equal(conf->disk_threads, 4);
     assert_int_equal(conf->connections_per_host, 32);
     assert_int_equal(conf->attr_ttl_ms, 30000);
-    assert_false(conf->idle_exit_set);
+    assert_int_equal(conf->idle_exit_s, 0);
     assert_int_equal(conf->nvolumes, 0);
     conf_free(conf);
 }
@@ -74,14 +74,13 @@ static void test_defaults(void **state)
 static void test_daemon_options(void **state)
 {
     struct conf *conf = parse_ok("; comment\n[s3proxyd]\nsocket = /run/x.sock # here\n"
-                                 "cache_size=64M\nidle_exit = 0\nattr_ttl = 5\r\n"
+                                 "cache_size=64M\nidle_exit = 90\nattr_ttl = 5\r\n"
                                  "proxy = http://p:3128\nnet_threads=3\n");
 
     (void)state;
     assert_string_equal(conf->socket_path, "/run/x.sock");
     assert_int_equal(conf->cache_size_bytes, 64 << 20);
-    assert_true(conf->idle_exit_set);
-    assert_int_equal(conf->idle_exit_s, 0);
+    assert_int_equal(conf->idle_exit_s, 90);
     assert_int_equal(conf->attr_ttl_ms, 5000);
     assert_string_equal(conf->proxy, "http://p:3128");
     assert_int_equal(conf->net_threads, 3);
