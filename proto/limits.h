@@ -24,7 +24,7 @@
 #define PROTO_RING_SLOT_BYTES PROTO_IO_MAX_BYTES /* a WRITE uses one whole slot */
 
 #define PROTO_TOKEN_BYTES 16u       /* session token that binds the push connection */
-#define BLOCK_BYTES (128u * 1024)   /* presence block of the cache; part of the sidecar's format */
+#define BLOCK_BYTES (16u * 1024)    /* presence block of the cache; part of the sidecar's format */
 #define ROOT_INO 1u                 /* the kernel's root; each mount's real root has another number */
 
 #define HELLO_TIMEOUT_MS 5000u      /* connect + hello, both sides */

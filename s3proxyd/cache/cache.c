@@ -15,6 +15,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 #include "proto/base/str.h"
+#include "s3proxyd/cache/fetch.h"
 #include "s3proxyd/cache/fill.h"
 #include "s3proxyd/cache/obj.h"
 #include "s3proxyd/cache/recall.h"
@@ -111,6 +112,8 @@ static void release(struct cache *cache)
         free(container_of(node, struct cache_entry, node));
     }
     table_fini(&cache->entries);
+    if (cache->hedge_timer)
+        loop_timer_free(cache->hedge_timer);
     closep(&cache->objects_fd);
     closep(&cache->dir_fd);
     closep(&cache->lock_fd); /* last: gives the directory up */
@@ -136,10 +139,14 @@ int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *c
                             .size_bytes = config->size_bytes,
                             .min_free_bytes = config->min_free_bytes};
     list_init(&cache->lru);
+    list_init(&cache->queue);
+    list_init(&cache->running);
     cache->dir = strdup(config->dir);
     if (!cache->dir)
         return -ENOMEM;
-    r = open_dirs(cache, ret_why);
+    r = hedge_init(cache);
+    if (r == 0)
+        r = open_dirs(cache, ret_why);
     if (r < 0)
         return r;
     *ret_why = "the boot cannot be told (/proc/sys/kernel/random/boot_id)";

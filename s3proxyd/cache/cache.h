@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "s3proxyd/cache/plan.h"
 #include "s3proxyd/store/store.h"
 #include "s3proxyd/work/pool.h"
 
@@ -60,13 +61,14 @@ bool cache_obj_present(const struct cache_obj *obj, uint64_t offset, uint64_t le
 void cache_obj_revoke(struct cache_obj *obj);
 void cache_obj_unrevoke(struct cache_obj *obj);
 
-/* Makes [offset, offset+len) present (clipped at the size). Joins fetches under way; asks the store with
- * If-Match for the rest; reads ahead by the history of `ra`.
- * Result: 0 all present now | -EINPROGRESS: done runs once, later, with 0 or -errno (-ESTALE: replaced) |
- * other -errno: failed, done never runs. */
+/* Makes [offset, offset+len) present (clipped at the size). Joins fetches under way; asks the store
+ * with If-Match for the rest; reads ahead as the plan of `ra` says (plan.h). Result: 0 all present
+ * now | -EINPROGRESS: done runs once, later, with 0 or -errno (-ESTALE: replaced) | other -errno:
+ * failed, done never runs. */
 struct cache_history { /* one per open handle: its access pattern; zero-initialised */
-    uint64_t next_offset, window_bytes, ahead_until;
-    uint64_t sequential, reads;
+    struct plan_history plan;
+    uint64_t
+        tell_at; /* out: cache_told() wants to hear when the reader has come here; 0: need not */
 };
 struct cache_wait { /* zero-initialised; free or reused once done() was called */
     struct list link;
@@ -79,6 +81,10 @@ struct cache_wait { /* zero-initialised; free or reused once done() was called *
  * cancel: who does not wait any more lets done() find that out. */
 int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len,
                      struct cache_history *ra, struct cache_wait *wait);
+/* The reader has come to `offset` without our help: reads ahead. */
+void cache_told(struct cache_obj *obj, uint64_t offset, struct cache_history *ra);
+/* A reader has closed: what was to be read ahead and has not begun is dropped. */
+void cache_reader_gone(struct cache_obj *obj);
 /* Copies present bytes. 0 and *ret_got | -EAGAIN (a block is absent, fill again). Blocking pread: called from
  * pool work or for page-cached data. Any thread that holds a reference through its owner. */
 int cache_obj_pread(const struct cache_obj *obj, void *buf, uint64_t offset, size_t len,
@@ -92,6 +98,6 @@ void cache_forget(struct cache *cache, const struct cache_key *key);
 
 struct cache_stats { /* hits: fills that found everything present. Reads clients do alone are not counted */
     uint64_t size_bytes, used_bytes, objects, open_objects, hits, fills;
-    uint64_t evicted_bytes, fetched_bytes;
+    uint64_t evicted_bytes, fetched_bytes, hedged;
 };
 void cache_stats(const struct cache *cache, struct cache_stats *ret);

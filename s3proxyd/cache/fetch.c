@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Bytes arrive: store threads write them into the data file, the pool verifies old ones; here, on
- * the main loop, blocks become present. */
+/* Bytes arrive: store threads write them into the data file; here, on the main loop, blocks become
+ * present. */
 #include "s3proxyd/cache/fetch.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/base/cleanup.h"
 #include "proto/base/log.h"
-#include "proto/base/str.h"
-#include "s3proxyd/aws/digest.h"
-#include "s3proxyd/cache/ahead.h"
 #include "s3proxyd/cache/fill.h"
 #include "s3proxyd/cache/space.h"
 
-_Static_assert(FETCH_MAX_BLOCKS *(uint64_t)BLOCK_BYTES == AHEAD_REQUEST_BYTES, "one request");
+_Static_assert(PLAN_REQUEST_MAX_BYTES % BLOCK_BYTES == 0, "whole blocks");
+
+static void queue_pump(struct cache *cache);
 
 static uint64_t charge_of(const struct cache_obj *obj, uint64_t first, uint64_t end)
 {
@@ -25,7 +23,7 @@ static uint64_t charge_of(const struct cache_obj *obj, uint64_t first, uint64_t 
     return (end - 1 - first) * BLOCK_BYTES + side_block_charge(&obj->side, end - 1);
 }
 
-static struct fetch *fetch_alloc(struct cache_obj *obj, uint64_t first, uint64_t end)
+struct fetch *fetch_alloc(struct cache_obj *obj, uint64_t first, uint64_t end)
 {
     struct fetch *f = calloc(1, sizeof(*f));
 
@@ -35,51 +33,78 @@ static struct fetch *fetch_alloc(struct cache_obj *obj, uint64_t first, uint64_t
     f->first = f->set = first;
     f->end = end;
     f->obj = cache_obj_ref(obj);
+    list_init(&f->gets);
     list_add_tail(&obj->fetches, &f->link);
     obj->cache->nfetches++;
     return f;
 }
 
-static void fetch_finish(struct fetch *f, int error)
+static void fetch_free(struct fetch *f)
 {
     struct cache_obj *obj = f->obj;
-    struct obj_span span = {f->first, f->end};
 
     list_del(&f->link);
+    list_del(&f->gets);
     obj->cache->nfetches--;
-    if (f->is_get)
-        store_req_fini(&f->req);
+    for (unsigned i = 0; i < ARRAY_SIZE(f->legs); i++) {
+        if (f->legs[i])
+            store_req_fini(&f->legs[i]->req);
+        free(f->legs[i]);
+    }
     free(f);
+    cache_obj_unref(obj);
+}
+
+void fetch_finish(struct fetch *f, int error)
+{
+    struct cache_obj *obj = cache_obj_ref(f->obj);
+    struct obj_span span = {f->first, f->end};
+
+    fetch_free(f);
     fill_ended(obj, span, error);
     cache_obj_unref(obj);
 }
 
-/* The first `got` bytes are written: shows the blocks they complete. */
-static void show_blocks(struct fetch *f, uint64_t got)
+bool fetch_leg_running(const struct fetch *f, unsigned i)
 {
-    struct cache_obj *obj = f->obj;
-    uint64_t end = f->first + got / BLOCK_BYTES;
+    return f->legs[i] && f->legs[i]->running;
+}
 
-    if (got >= f->req.length)
+/* ---- what has come */
+
+/* The first `got` bytes of the leg are written: shows the blocks they complete. */
+static void show_blocks(struct leg *leg, uint64_t got)
+{
+    struct fetch *f = leg->fetch;
+    struct cache_obj *obj = f->obj;
+    uint64_t end = leg->first + got / BLOCK_BYTES;
+
+    if (got >= leg->req.length)
         end = f->end; /* the object's last block may be short */
+    if (got > leg->paced)
+        pace_bytes(&f->store->pace, got - leg->paced);
+    leg->paced = MAX(leg->paced, got);
     if (end <= f->set)
         return;
-    side_set(&obj->side, f->set, end, f->crcs + (f->set - f->first));
+    side_set(&obj->side, f->set, end, leg->crcs + (f->set - leg->first));
     uint64_t charge = charge_of(obj, f->set, end);
     obj->cache->inflight_bytes -= charge;
     obj->cache->stats.fetched_bytes += charge;
     f->set = end;
+    f->moved_ns = clock_mono_ns();
 }
 
 static void get_progress(struct store_req *req, uint64_t got)
 {
-    struct fetch *f = container_of(req, struct fetch, req);
-    struct cache_obj *obj = f->obj;
+    struct leg *leg = container_of(req, struct leg, req);
+    struct fetch *f = leg->fetch;
     uint64_t before = f->set;
 
-    show_blocks(f, MIN(got, req->length));
+    if (f->error) /* stale: what came may be of another version */
+        return;
+    show_blocks(leg, MIN(got, req->length));
     if (f->set > before)
-        fill_arrived(obj, (struct obj_span){before, f->set});
+        fill_arrived(f->obj, (struct obj_span){before, f->set});
 }
 
 /* The version changed while it was read: what came may be of either. */
@@ -93,30 +118,171 @@ static void hide_blocks(struct fetch *f)
     space_release(obj->cache, obj->entry, charge_of(obj, f->first, f->set));
 }
 
-static void get_done(struct store_req *req)
+/* Gives back what was reserved for blocks that did not come. */
+static void forget_absent(struct fetch *f)
 {
-    struct fetch *f = container_of(req, struct fetch, req);
     struct cache_obj *obj = f->obj;
-    int error = req->error;
+    uint64_t charge = charge_of(obj, f->set, f->end);
 
-    show_blocks(f, MIN(req->got, req->length));
-    if (error == 0 && f->set < f->end)
-        error = -EIO; /* a store that says yes and sends less */
-    if (f->set < f->end) {
-        uint64_t charge = charge_of(obj, f->set, f->end);
-        obj->cache->inflight_bytes -= charge;
-        space_punch(obj, f->set, f->end);
-        space_release(obj->cache, obj->entry, charge);
-    }
+    if (f->set == f->end)
+        return;
+    obj->cache->inflight_bytes -= charge;
+    space_punch(obj, f->set, f->end);
+    space_release(obj->cache, obj->entry, charge);
+}
+
+/* No leg runs any more. */
+static void get_over(struct fetch *f)
+{
+    struct cache *cache = f->obj->cache;
+    int error = f->set == f->end && f->error != -ESTALE ? 0 : f->error;
+
+    forget_absent(f);
     if (error == -ESTALE && f->set > f->first)
         hide_blocks(f);
-    if (error == -ENOENT)
-        error = -ESTALE; /* there was such a version when it was opened */
-    if (error < 0)
-        log_debug("cache", "fetch of %s blocks %llu-%llu: %s %s", log_esc(obj->key),
+    fetch_finish(f, error);
+    queue_pump(cache);
+}
+
+static void leg_done(struct store_req *req)
+{
+    struct leg *leg = container_of(req, struct leg, req);
+    struct fetch *f = leg->fetch;
+    struct leg *other = f->legs[leg == f->legs[0]];
+    int error = req->error == -ENOENT ? -ESTALE /* there was such a version when it was opened */
+                                      : req->error;
+
+    leg->running = false;
+    if (!f->error)
+        show_blocks(leg, MIN(req->got, req->length));
+    if (error == 0 && f->set < f->end)
+        error = -EIO; /* a store that says yes and sends less */
+    pace_end(&f->store->pace, !list_empty(&f->obj->cache->queue), req->throttled, clock_mono_ns());
+    if (error < 0 && error != -ECANCELED)
+        log_debug("cache", "fetch of %s blocks %llu-%llu: %s %s", log_esc(f->obj->key),
                   (unsigned long long)f->first, (unsigned long long)f->end, strerror(-error),
                   log_esc(req->error_text));
-    fetch_finish(f, error);
+    bool other_runs = other && other->running;
+    if (error < 0 && (!f->error || error == -ESTALE) && (!other_runs || error == -ESTALE))
+        f->error = error;
+    if (!other_runs) {
+        get_over(f);
+        return;
+    }
+    if (f->set == f->end || f->error) /* it has won, or there is nothing to win */
+        f->store->impl->cancel(f->store, &other->req);
+}
+
+/* ---- asking */
+
+int fetch_leg(struct fetch *f, unsigned i)
+{
+    struct cache_obj *obj = f->obj;
+    struct leg *leg = calloc(1, sizeof(*leg) + (f->end - f->set) * sizeof(leg->crcs[0]));
+    uint64_t offset = f->set * BLOCK_BYTES;
+
+    if (!leg)
+        return -ENOMEM;
+    leg->fetch = f;
+    leg->first = f->set;
+    leg->running = true;
+    leg->req = (struct store_req){
+        .op = STORE_GET,
+        .key = obj->key,
+        .if_match = obj->etag[0] ? obj->etag : NULL,
+        .offset = offset,
+        .length = MIN(f->end * BLOCK_BYTES, obj->side.object_size) - offset,
+        .sink = {.fd = obj->data_fd,
+                 .fd_offset = offset,
+                 .object_size = obj->side.object_size,
+                 .block_crcs = leg->crcs,
+                 .progress = get_progress},
+        .done = leg_done,
+    };
+    f->legs[i] = leg;
+    pace_start(&f->store->pace, clock_mono_ns());
+    store_submit(f->store, &leg->req);
+    return 0;
+}
+
+static void enqueue(struct fetch *f)
+{
+    f->queued = true;
+    list_add_tail(&f->obj->cache->queue, &f->gets);
+}
+
+static int first_leg(struct fetch *f)
+{
+    f->queued = false;
+    list_add_tail(&f->obj->cache->running, &f->gets);
+    f->began_ns = f->moved_ns = clock_mono_ns();
+    hedge_watch(f->obj->cache);
+    return fetch_leg(f, 0);
+}
+
+/* From the queue. */
+static void start(struct fetch *f)
+{
+    list_del(&f->gets);
+    f->error = first_leg(f);
+    if (f->error < 0)
+        get_over(f);
+}
+
+/* As many of the queue as their stores take now. */
+static void queue_pump(struct cache *cache)
+{
+    struct fetch *f;
+
+    for (bool again = true; again;) {
+        again = false;
+        list_for_each (f, &cache->queue, gets) {
+            if (!pace_open(&f->store->pace))
+                continue;
+            start(f); /* may change the list */
+            again = true;
+            break;
+        }
+    }
+}
+
+void fetch_hurry(struct fetch *f)
+{
+    if (f->queued)
+        start(f);
+}
+
+static bool waited_for(const struct fetch *f)
+{
+    const struct cache_wait *wait;
+
+    list_for_each (wait, &f->obj->waits, link) {
+        uint64_t first = wait->offset / BLOCK_BYTES;
+        uint64_t last = (wait->offset + wait->len - 1) / BLOCK_BYTES;
+        if (first < f->end && f->first <= last)
+            return true;
+    }
+    return false;
+}
+
+void fetch_drop_queued(struct cache_obj *obj)
+{
+    struct list drop = LIST_INIT(drop);
+    struct fetch *f, *next;
+
+    list_for_each_safe (f, next, &obj->fetches, link) {
+        if (!f->queued || waited_for(f))
+            continue;
+        list_del(&f->gets);
+        list_add_tail(&drop, &f->gets);
+    }
+    cache_obj_ref(obj);
+    while ((f = list_first(&drop, struct fetch, gets))) {
+        f->queued = false;
+        f->error = -ECANCELED;
+        get_over(f);
+    }
+    cache_obj_unref(obj);
 }
 
 static int reserve_run(struct cache_obj *obj, uint64_t first, uint64_t must_end, uint64_t *end)
@@ -131,83 +297,29 @@ static int reserve_run(struct cache_obj *obj, uint64_t first, uint64_t must_end,
     return space_reserve(cache, obj->entry, charge_of(obj, first, *end), true);
 }
 
-int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end)
+int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end,
+              uint64_t *ret_end)
 {
     must(obj->store);
     int r = reserve_run(obj, first, must_end, &end);
     if (r < 0)
         return r;
     struct fetch *f = fetch_alloc(obj, first, end);
-    if (!f) {
+    r = f ? 0 : -ENOMEM;
+    if (f) {
+        f->store = obj->store;
+        if (must_end <= first && !pace_open(&f->store->pace))
+            enqueue(f);
+        else
+            r = first_leg(f);
+    }
+    if (r < 0) {
+        if (f)
+            fetch_free(f);
         space_release(obj->cache, obj->entry, charge_of(obj, first, end));
-        return -ENOMEM;
+        return r;
     }
-    uint64_t offset = first * BLOCK_BYTES;
-    f->is_get = true;
-    f->req = (struct store_req){
-        .op = STORE_GET,
-        .key = obj->key,
-        .if_match = obj->etag[0] ? obj->etag : NULL,
-        .offset = offset,
-        .length = MIN(end * BLOCK_BYTES, obj->side.object_size) - offset,
-        .sink = {.fd = obj->data_fd,
-                 .fd_offset = offset,
-                 .object_size = obj->side.object_size,
-                 .block_crcs = f->crcs,
-                 .progress = get_progress},
-        .done = get_done,
-    };
+    *ret_end = end;
     obj->cache->inflight_bytes += charge_of(obj, first, end);
-    store_submit(obj->store, &f->req);
-    return 0;
-}
-
-/* On a pool thread: which blocks still are what was written in another boot? */
-static void verify_run(struct work *work)
-{
-    struct fetch *f = container_of(work, struct fetch, work);
-    const struct cache_obj *obj = f->obj;
-    _cleanup_(freep) uint8_t *buf = malloc(BLOCK_BYTES);
-
-    if (!buf) {
-        f->error = -ENOMEM;
-        return;
-    }
-    f->error = side_crcs(&obj->side, f->first, f->end, f->crcs);
-    for (uint64_t b = f->first; f->error == 0 && b < f->end; b++) {
-        uint64_t offset = b * BLOCK_BYTES;
-        size_t want = MIN((uint64_t)BLOCK_BYTES, obj->side.object_size - offset), got;
-        if (fd_pread_full(obj->data_ro, buf, want, offset, &got) == 0 && got == want &&
-            digest_crc32c(0, buf, want) == f->crcs[b - f->first])
-            f->good |= 1ULL << (b - f->first);
-    }
-}
-
-static void verify_done(struct work *work)
-{
-    struct fetch *f = container_of(work, struct fetch, work);
-    struct cache_obj *obj = f->obj;
-    int error = f->error == -ENOMEM ? -ENOMEM : 0;
-
-    for (uint64_t b = f->first; error == 0 && b < f->end; b++) {
-        if (f->good >> (b - f->first) & 1) {
-            side_set(&obj->side, b, b + 1, NULL);
-            continue;
-        }
-        side_clear(&obj->side, b / 64, 1ULL << (b % 64));
-        space_punch(obj, b, b + 1);
-        space_release(obj->cache, obj->entry, side_block_charge(&obj->side, b));
-    }
-    fetch_finish(f, error);
-}
-
-int fetch_verify(struct cache_obj *obj, uint64_t first, uint64_t end)
-{
-    struct fetch *f = fetch_alloc(obj, first, end);
-
-    if (!f)
-        return -ENOMEM;
-    f->work = (struct work){.run = verify_run, .done = verify_done};
-    pool_submit(obj->cache->pool, &f->work);
     return 0;
 }

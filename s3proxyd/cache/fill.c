@@ -6,7 +6,6 @@
 
 #include <errno.h>
 
-#include "s3proxyd/cache/ahead.h"
 #include "s3proxyd/cache/fetch.h"
 
 #define AHEAD_CACHE_SHARE 8u /* one reader's window is at most this part of the cache */
@@ -48,18 +47,18 @@ uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word, bool recent_
     return mask;
 }
 
-/* The end of the fetch that holds `block`, or block; *limit shrinks to the next fetch's start. */
-static uint64_t under_way(const struct cache_obj *obj, uint64_t block, uint64_t *limit)
+/* The fetch that holds `block`, or NULL; *limit shrinks to the next fetch's start. */
+static struct fetch *under_way(const struct cache_obj *obj, uint64_t block, uint64_t *limit)
 {
-    const struct fetch *f;
+    struct fetch *f;
 
     list_for_each (f, &obj->fetches, link) {
         if (f->first <= block && block < f->end)
-            return f->end;
+            return f;
         if (f->first > block)
             *limit = MIN(*limit, f->first);
     }
-    return block;
+    return NULL;
 }
 
 static bool is_present(const struct cache_obj *obj, uint64_t block)
@@ -67,28 +66,46 @@ static bool is_present(const struct cache_obj *obj, uint64_t block)
     return side_all_present(&obj->side, block, block + 1);
 }
 
-/* Fetches every absent run of [first, end). Those before must_end are needed, the rest is welcome.
- * Returns the first error of a needed run. */
-static int fetch_absent(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end)
+/* Starts one fetch at the absent block b, of no more than [b, limit). *ret_end: where it ends. */
+static int fetch_run(struct cache_obj *obj, uint64_t b, uint64_t limit, uint64_t must_end,
+                     uint64_t *ret_end)
 {
-    for (uint64_t b = first; b < end;) {
-        uint64_t limit = MIN(end, b + FETCH_MAX_BLOCKS), run = b + 1;
+    bool stored = side_stored(&obj->side, b);
+    uint64_t run = b + 1;
+
+    while (run < limit && !is_present(obj, run) && side_stored(&obj->side, run) == stored)
+        run++;
+    if (!stored)
+        return fetch_get(obj, b, run, must_end, ret_end);
+    int r = fetch_verify(obj, b, run);
+    if (r == 0)
+        *ret_end = run;
+    return r;
+}
+
+/* Fetches every absent run of [first, end), in requests of at most `request` blocks. Those before
+ * must_end are needed, the rest is welcome. Returns the first error of a needed run. */
+static int fetch_absent(struct cache_obj *obj, struct obj_span span, uint64_t must_end,
+                        uint64_t request)
+{
+    must(request > 0 && request <= FETCH_MAX_BLOCKS);
+    for (uint64_t b = span.first; b < span.end;) {
+        uint64_t limit = MIN(span.end, b + request);
         if (is_present(obj, b)) {
             b++;
             continue;
         }
-        uint64_t past = under_way(obj, b, &limit);
-        if (past > b) {
+        struct fetch *f = under_way(obj, b, &limit);
+        if (f) {
+            uint64_t past = f->end;
+            if (b < must_end)
+                fetch_hurry(f);
             b = past;
             continue;
         }
-        bool stored = side_stored(&obj->side, b);
-        while (run < limit && !is_present(obj, run) && side_stored(&obj->side, run) == stored)
-            run++;
-        int r = stored ? fetch_verify(obj, b, run) : fetch_get(obj, b, run, must_end);
+        int r = fetch_run(obj, b, limit, must_end, &b);
         if (r < 0)
             return b < must_end ? r : 0; /* no room to read ahead: later perhaps */
-        b = run;                         /* what a full cache cut off is left to a later read */
     }
     return 0;
 }
@@ -142,7 +159,7 @@ void fill_ended(struct cache_obj *obj, struct obj_span span, int error)
         bool lacks = needs(obj, want, span);
         wait->error = lacks ? error : 0;
         if (lacks && error == 0) {
-            wait->error = fetch_absent(obj, want.first, want.end, want.end);
+            wait->error = fetch_absent(obj, want, want.end, FETCH_MAX_BLOCKS);
             if (wait->error == 0)
                 continue;
         }
@@ -156,28 +173,51 @@ void fill_ended(struct cache_obj *obj, struct obj_span span, int error)
     cache_obj_unref(obj);
 }
 
+static struct plan_limits limits_of(const struct cache_obj *obj)
+{
+    uint64_t share = obj->cache->size_bytes / AHEAD_CACHE_SHARE;
+    const struct pace *pace = &obj->store->pace;
+    uint64_t window = pace_window_bytes(pace, PLAN_WINDOW_MIN_BYTES, PLAN_WINDOW_MAX_BYTES);
+
+    return (struct plan_limits){
+        .object_size = obj->side.object_size,
+        .window_bytes = MIN(share, window),
+        .request_bytes =
+            pace_request_bytes(pace, PLAN_REQUEST_MIN_BYTES, PLAN_REQUEST_MAX_BYTES, BLOCK_BYTES),
+    };
+}
+
+static void read_ahead(struct cache_obj *obj, const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->n; i++)
+        fetch_absent(obj, span_of(plan->ranges[i].offset, plan->ranges[i].len), 0,
+                     plan->request_bytes / BLOCK_BYTES);
+}
+
 int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struct cache_history *ra,
                      struct cache_wait *wait)
 {
     struct cache *cache = obj->cache;
     uint64_t size = obj->side.object_size;
+    struct plan plan = {0};
+    int r = 0;
 
     if (offset >= size || len == 0)
         return 0;
     len = MIN(len, size - offset);
     struct obj_span want = span_of(offset, len);
-    uint64_t until = offset + len;
-    if (ra)
-        until = ahead_until(ra, offset, len, size, cache->size_bytes / AHEAD_CACHE_SHARE);
     obj_touch(obj);
     obj_note_recent(obj, want);
-
-    bool hit = side_all_present(&obj->side, want.first, want.end);
-    if (hit && until <= offset + len) {
-        cache->stats.hits++;
-        return 0;
+    if (ra && obj->store) {
+        struct plan_limits limits = limits_of(obj);
+        plan_read(&ra->plan, offset, len, &limits, &plan);
+        ra->tell_at = plan.tell_at;
     }
-    int r = fetch_absent(obj, want.first, (until - 1) / BLOCK_BYTES + 1, want.end);
+    bool hit = side_all_present(&obj->side, want.first, want.end);
+    if (!hit)
+        r = fetch_absent(obj, want, want.end, FETCH_MAX_BLOCKS);
+    if (r == 0)
+        read_ahead(obj, &plan);
     if (hit) {
         cache->stats.hits++;
         return 0;
@@ -191,4 +231,20 @@ int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struc
     wait->error = 0;
     list_add_tail(&obj->waits, &wait->link);
     return -EINPROGRESS;
+}
+
+void cache_told(struct cache_obj *obj, uint64_t offset, struct cache_history *ra)
+{
+    struct plan_limits limits = limits_of(obj);
+    struct plan plan;
+
+    obj_touch(obj);
+    plan_told(&ra->plan, offset, &limits, &plan);
+    ra->tell_at = plan.tell_at;
+    read_ahead(obj, &plan);
+}
+
+void cache_reader_gone(struct cache_obj *obj)
+{
+    fetch_drop_queued(obj);
 }

@@ -39,6 +39,9 @@ struct cache {
     uint64_t used_bytes;
     uint64_t inflight_bytes; /* part of used_bytes: charged, perhaps not yet on disk */
     size_t nfetches, nopen;
+    struct list queue, running; /* GETs, see fetch.h */
+    struct loop_timer *hedge_timer;
+    bool hedge_armed;
     struct cache_stats stats; /* the counters of it */
     struct walk *walk; /* under way, see recall.h */
     bool space_warned;

@@ -15,7 +15,7 @@
 #include "s3proxyd/cache/entry.h"
 #include "s3proxyd/cache/fill.h"
 
-#define EVICT_STEP_BLOCKS 8u /* fewer, larger holes: at least 1 MiB where there is so much */
+#define EVICT_STEP_BLOCKS 64u /* fewer, larger holes: at least 1 MiB where there is so much */
 #define WHOLE_MAX_BYTES                                                                        \
     (64ULL * 1024 * 1024)                   /* deleting more than this at once stalls the loop \
                                              */

@@ -92,8 +92,10 @@ static void request_later(struct s3_request *rq, const struct s3_verdict *v, enu
     if (!at_once)
         rq->tries++;
     c->retries++;
-    if (pace == S3_RETRY_THROTTLE)
+    if (pace == S3_RETRY_THROTTLE) {
+        rq->req->throttled = true;
         c->throttled++;
+    }
     log_debug("s3", "%s %s: %s; again in %llu ms", rq->op->name, log_esc(rq->req->key ?: ""),
               rq->req->error_text, (unsigned long long)(delay_ns / NS_PER_MS));
     rq->waiting = true;

@@ -35,6 +35,7 @@ void store_req_fini(struct store_req *req)
     req->entries = NULL;
     req->nentries = 0;
     req->got = 0;
+    req->throttled = false;
     req->error = 0;
     req->error_text[0] = '\0';
 }

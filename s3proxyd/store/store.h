@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "s3proxyd/store/pace.h"
 #include "s3proxyd/work/pool.h"
 
 struct store;
@@ -104,6 +105,7 @@ struct store_req {
     char error_text[256];          /* what the server said, one line, for the log and the user */
     struct store_meta meta;
     uint64_t got;                  /* GET: bytes written */
+    bool throttled;                /* the store said "slow down" on the way */
     char *ret_upload_id;
     int *key_errors;               /* DELETE_MANY, per key */
     struct store_entry *entries;   /* LIST; in the store's order */
@@ -137,6 +139,7 @@ struct store {
     uint64_t copy_max_bytes;       /* largest COPY source; above it parts are copied */
     uint64_t part_min_bytes, object_max_bytes;
     unsigned parts_max;
+    struct pace pace; /* of large GETs; main loop, kept by those who submit them */
 };
 
 static inline void store_submit(struct store *store, struct store_req *req)

@@ -238,6 +238,7 @@ static void test_leavings_of_a_crash_are_not_uncounted(void **state)
     (void)state;
     rig_read_check(&rig, obj, o, 2 * MIB, 4096, NULL);
     cache_obj_unref(obj);
+    rig_until(&rig, known, NULL);
     cache_free(rig.cache);
     int fd = open_only(".data"); /* bytes of a fetch that never ended */
     assert_int_equal(fallocate(fd, 0, 4 * (off_t)MIB, (off_t)MIB), 0);

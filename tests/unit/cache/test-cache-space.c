@@ -146,7 +146,8 @@ static void test_failed_fetch_gives_its_room_back(void **state)
     uint64_t before = used();
     rig.fake->fail_op_mask = 1u << STORE_GET;
     rig.fake->fail_error = -EIO;
-    rig.fake->fail_at_bytes = 100000; /* less than a block, but written */
+    rig.fake->step_bytes = 10000;
+    rig.fake->fail_at_bytes = 10000; /* less than a block, but written */
     assert_int_equal(rig_fill(&rig, obj, 0, 8 * MIB, NULL), -EIO);
     assert_int_equal(used(), before);
     assert_true(rig_disk_bytes(&rig) <= before);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* A GET that stalls or crawls while others run gets a second try beside it, once: connections die silently,
+ * and of a thousand servers one is slow. What is asked for twice is the part that has not come. */
+#include <errno.h>
+
+#include "proto/base/log.h"
+#include "s3proxyd/cache/fetch.h"
+
+#define LOOK_MS 250u
+#define SILENT_NS (1500 * NS_PER_MS) /* far above the time to the first byte of a healthy store */
+#define SLOW_PART 8u                 /* crawling: below this part of what a connection brings elsewhere, */
+#define SLOW_LEFT_S 2u               /* and more than so long to go */
+
+static bool crawls(const struct fetch *f, uint64_t now_ns)
+{
+    uint64_t age_ms = (now_ns - f->began_ns) / NS_PER_MS;
+    uint64_t done = (f->set - f->first) * BLOCK_BYTES, left = (f->end - f->set) * BLOCK_BYTES;
+    const struct pace *p = &f->store->pace;
+
+    if (age_ms < 1000 || p->rate == 0 || p->running == 0)
+        return false;
+    uint64_t rate = done * 1000 / age_ms, usual = p->rate / p->running;
+    return rate < usual / SLOW_PART && left > rate * SLOW_LEFT_S;
+}
+
+static void look_at(struct fetch *f, uint64_t now_ns)
+{
+    if (!fetch_leg_running(f, 0) || f->legs[1] || f->error || f->set == f->end)
+        return;
+    bool silent = now_ns - f->moved_ns >= SILENT_NS;
+    if (!silent && !crawls(f, now_ns))
+        return;
+    f->obj->cache->stats.hedged++;
+    log_debug("cache", "blocks %llu-%llu of %s come %s: asked for again",
+              (unsigned long long)f->set, (unsigned long long)f->end, log_esc(f->obj->key),
+              silent ? "no more" : "slowly");
+    fetch_leg(f, 1); /* without memory: the first one goes on alone */
+}
+
+static void look(void *arg)
+{
+    struct cache *cache = arg;
+    uint64_t now = clock_mono_ns();
+    struct fetch *f;
+
+    cache->hedge_armed = false;
+    list_for_each (f, &cache->running, gets)
+        look_at(f, now);
+    if (!list_empty(&cache->running))
+        hedge_watch(cache);
+}
+
+void hedge_watch(struct cache *cache)
+{
+    if (cache->hedge_armed)
+        return;
+    cache->hedge_armed = true;
+    loop_timer_set_ms(cache->hedge_timer, LOOK_MS);
+}
+
+int hedge_init(struct cache *cache)
+{
+    return loop_timer_new(cache->loop, look, cache, &cache->hedge_timer);
+}
