@@ -20,6 +20,7 @@ struct handle {
     pid_t opener;      /* see foreign.h */
     _Atomic int error; /* 0, or what every further call gets */
     _Atomic bool released;
+    _Atomic uint64_t tell_at; /* 0, or where the backend wants to hear that the reader has come */
     _Atomic uint64_t changes, saved; /* changes the backend has taken, has saved */
     char *etag; /* of the version opened; the table's lock guards etag and view */
     struct view *view;

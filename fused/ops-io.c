@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fused/ahead.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/must.h"
 
@@ -76,6 +77,8 @@ static void read_answer(struct req *r, const struct client_reply *reply)
 
     if (e == 0)
         e = take_refd(r, reply, &rep);
+    if (e == 0)
+        r->h->tell_at = rep.tell_at;
     if (e == 0 && rep.inline_data)
         e = got <= r->size ? 0 : -EPROTO;
     else if (e == 0) {
@@ -105,7 +108,9 @@ void ops_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t off, struct fu
     if (!h || h->error != 0 || off < 0 || !range_ok((uint64_t)off, size)) {
         fuse_reply_err(fuse, !h ? EBADF : h->error != 0 ? req_errno(h->error) : EINVAL);
     } else if (read_local(h, (uint64_t)off, size, &got) == 0) {
+        struct daemon *d = fuse_req_userdata(fuse);
         fuse_reply_buf(fuse, own_buffer(), got);
+        ahead_come(d, h, (uint64_t)off + got);
     } else {
         struct req *r = req_new(fuse, read_answer, NULL);
         if (r) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* A GET that stalls or crawls while others run gets a second try beside it, once: connections die silently,
- * and of a thousand servers one is slow. What is asked for twice is the part that has not come. */
+/* A GET that stalls or crawls while others run gets a second try beside it, once: connections die
+ * silently, and of a thousand servers one is slow. What is asked for twice is the part that has not
+ * come. */
 #include <errno.h>
 
 #include "proto/base/log.h"
@@ -9,8 +10,8 @@
 
 #define LOOK_MS 250u
 #define SILENT_NS (1500 * NS_PER_MS) /* far above the time to the first byte of a healthy store */
-#define SLOW_PART 8u                 /* crawling: below this part of what a connection brings elsewhere, */
-#define SLOW_LEFT_S 2u               /* and more than so long to go */
+#define SLOW_PART 8u   /* crawling: below this part of what a connection brings elsewhere, */
+#define SLOW_LEFT_S 2u /* and more than so long to go */
 
 static bool crawls(const struct fetch *f, uint64_t now_ns)
 {

@@ -57,16 +57,17 @@ static void grow(struct plan_stream *s, uint64_t len, const struct plan_limits *
 
 /* ---- forward */
 
-/* Moves what is asked for on, if the reader has used enough of it; `from` is the first offset that may be
- * absent: after a miss that is right behind the read, whatever was asked for before. */
-static void forward(struct plan_stream *s, uint64_t from, uint64_t len, const struct plan_limits *limits,
-                    struct plan *ret)
+/* Moves what is asked for on, if the reader has used enough of it; `from` is the first offset that
+ * may be absent: after a miss that is right behind the read, whatever was asked for before. */
+static void forward(struct plan_stream *s, uint64_t from, uint64_t len,
+                    const struct plan_limits *limits, struct plan *ret)
 {
     uint64_t size = limits->object_size, ahead = s->until > s->end ? s->until - s->end : 0;
     bool full = s->window >= window_max(limits);
 
     ret->request_bytes = request_for(s->window, limits);
-    if (s->window == 0 || (full ? ahead + ret->request_bytes <= s->window : ahead <= s->window / 2)) {
+    if (s->window == 0 ||
+        (full ? ahead + ret->request_bytes <= s->window : ahead <= s->window / 2)) {
         grow(s, len, limits);
         ret->request_bytes = request_for(s->window, limits);
         uint64_t until = s->end + MIN(s->window, size - s->end);
@@ -84,8 +85,8 @@ static void forward(struct plan_stream *s, uint64_t from, uint64_t len, const st
     ret->tell_at = s->until > left + s->end ? s->until - left : s->end + 1;
 }
 
-/* What is heard next of a stream is, as a rule, the first block that was not asked for. Reads in flight
- * overtake each other: it may also be a little late, or early. */
+/* What is heard next of a stream is, as a rule, the first block that was not asked for. Reads in
+ * flight overtake each other: it may also be a little late, or early. */
 static bool goes_forward(const struct plan_stream *s, uint64_t offset)
 {
     uint64_t slack = s->way == PLAN_FORWARD ? PLAN_LATE_BYTES : 0;
@@ -102,12 +103,11 @@ static bool goes_backward(const struct plan_stream *s, uint64_t offset, uint64_t
     if (s->way == PLAN_ONE) /* next to it, but for the rest of a block that is there */
         return end <= s->start && s->start - end < BLOCK_BYTES && offset < block_down(s->start);
     uint64_t low = MIN(s->start, s->until);
-    return end <= s->start + PLAN_LATE_BYTES &&
-           (end >= low || low - end < PLAN_LATE_BYTES);
+    return end <= s->start + PLAN_LATE_BYTES && (end >= low || low - end < PLAN_LATE_BYTES);
 }
 
-static void backward(struct plan_stream *s, uint64_t below, uint64_t len, const struct plan_limits *limits,
-                     struct plan *ret)
+static void backward(struct plan_stream *s, uint64_t below, uint64_t len,
+                     const struct plan_limits *limits, struct plan *ret)
 {
     uint64_t ahead = s->start > s->until ? s->start - s->until : 0;
 
@@ -198,7 +198,8 @@ static struct plan_stream *begin(struct plan_history *h, uint64_t offset, uint64
 
     *ret_way = offset == 0 ? PLAN_FORWARD : PLAN_ONE;
     bool strides = is_stride(h, offset, len);
-    *s = (struct plan_stream){.start = offset, .end = end, .until = block_up(end, limits->object_size)};
+    *s = (struct plan_stream){
+        .start = offset, .end = end, .until = block_up(end, limits->object_size)};
     if (strides) {
         *ret_way = PLAN_STRIDE;
         s->stride = (int64_t)(offset - h->last[0]);
@@ -215,7 +216,8 @@ void plan_read(struct plan_history *h, uint64_t offset, uint64_t len,
     uint64_t end = offset + MIN(len, limits->object_size - offset);
     enum plan_way way;
 
-    *ret = (struct plan){.request_bytes = MIN(limits->request_bytes, (uint64_t)PLAN_REQUEST_MAX_BYTES)};
+    *ret = (struct plan){.request_bytes =
+                             MIN(limits->request_bytes, (uint64_t)PLAN_REQUEST_MAX_BYTES)};
     struct plan_stream *s = stream_of(h, offset, end, &way);
     if (!s)
         s = begin(h, offset, end, limits, &way);
@@ -241,7 +243,8 @@ void plan_told(struct plan_history *h, uint64_t offset, const struct plan_limits
     *ret = (struct plan){.request_bytes = PLAN_REQUEST_MAX_BYTES};
     for (unsigned i = 0; i < PLAN_STREAMS; i++) {
         struct plan_stream *s = &h->streams[i];
-        if (s->way != PLAN_FORWARD || offset > s->until || s->until - offset > PLAN_WINDOW_MAX_BYTES)
+        if (s->way != PLAN_FORWARD || offset > s->until ||
+            s->until - offset > PLAN_WINDOW_MAX_BYTES)
             continue;
         if (offset + PLAN_LATE_BYTES < s->end)
             continue; /* another stream's */

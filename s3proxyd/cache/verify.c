@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Blocks written in an earlier boot: a crash or a bad disk may have changed them since. They are read once,
- * on the pool, and shown when their checksums are right; what is damaged is fetched anew. */
+/* Blocks written in an earlier boot: a crash or a bad disk may have changed them since. They are
+ * read once, on the pool, and shown when their checksums are right; what is damaged is fetched
+ * anew. */
 #include <errno.h>
 #include <stdlib.h>
 

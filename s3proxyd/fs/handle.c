@@ -55,8 +55,10 @@ void handle_release(struct handle *h)
     inode->handles--;
     h->session->user->handles--;
     inode->writers -= h->writes;
-    if (h->obj)
+    if (h->obj) {
+        cache_reader_gone(h->obj);
         cache_obj_unref(h->obj);
+    }
     if (h->writes || inode->gone)
         commit_settle(inode);
     if (!inode->handles) /* descriptors and mappings of the cache are for files in use */

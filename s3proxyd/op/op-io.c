@@ -120,6 +120,8 @@ static int read_reply(struct op *op)
         rep.etag = msg_str_of(cache_obj_etag(op->handle->obj));
         nfds = 2;
     }
+    if (!op->buf)
+        rep.tell_at = op->handle->history.tell_at;
     int r = op_reply_begin(op, &head);
     if (r == 0)
         r = msg_pack_read_rep(&head, &rep);
@@ -132,6 +134,27 @@ const struct op_step read_steps[] = {{"find", read_find},
                                      [READ_FETCH] = {"fetch", read_fetch},
                                      {"reply", read_reply},
                                      {NULL, NULL}};
+
+/* ---- AHEAD */
+
+static int ahead_reply(struct op *op)
+{
+    const struct msg_ahead_req *m = &op->req.ahead;
+    struct handle *h = op->handle;
+    /* Of another version than the client reads, or unsaved: the next READ finds its way. */
+    if (op->inode->spool || !h->obj || op->inode->obj != h->obj)
+        return OP_REPLY(op, ahead, );
+    cache_told(h->obj, MIN(m->offset, cache_obj_size(h->obj)), &h->history);
+    return OP_REPLY(op, ahead, .tell_at = h->history.tell_at);
+}
+
+static int ahead_find(struct op *op)
+{
+    return op_handle(op, op->req.ahead.fh);
+}
+
+const struct op_step ahead_steps[] = {
+    {"find", ahead_find}, {"reply", ahead_reply}, {NULL, NULL}};
 
 /* ---- WRITE */
 

@@ -30,6 +30,7 @@ static const struct op_type types[] = {
     OP_(OPEN, open, READS, open_steps),
     OP_(CREATE, create, OP_WRITES, create_steps),
     OP_(READ, read, READS, read_steps),
+    OP_(AHEAD, ahead, READS, ahead_steps),
     OP_(WRITE, write, OP_WRITES, write_steps),
     OP_(FLUSH, flush, READS, flush_steps),
     OP_(FSYNC, fsync, READS, fsync_steps),

@@ -22,6 +22,7 @@ int op_wait_moving(struct op *op, const struct inode *inode); /* 0 | OP_PARK */
 extern const struct op_step lookup_steps[], getattr_steps[], forget_steps[], statfs_steps[];
 extern const struct op_step setattr_steps[], readdir_steps[], open_steps[], create_steps[];
 extern const struct op_step read_steps[], write_steps[], flush_steps[], fsync_steps[];
+extern const struct op_step ahead_steps[];
 extern const struct op_step release_steps[], unlink_steps[], rmdir_steps[], mkdir_steps[];
 extern const struct op_step rename_steps[], status_steps[], refresh_steps[], attach_steps[];
 extern const struct op_step bind_steps[], detach_steps[], eperm_steps[], eopnotsupp_steps[];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The pace on simulated networks: it finds how many requests fill one, keeps away from more, and gives way
- * when it is told to. */
+/* The pace on simulated networks: it finds how many requests fill one, keeps away from more, and
+ * gives way when it is told to. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -61,8 +61,7 @@ static void run(struct network *n, unsigned seconds)
 
 static struct network network(uint64_t per_connection, uint64_t total)
 {
-    return (struct network){
-        .now_ns = NS_PER_S, .per_connection = per_connection, .total = total};
+    return (struct network){.now_ns = NS_PER_S, .per_connection = per_connection, .total = total};
 }
 
 static void test_rises_while_it_brings_more(void **state)

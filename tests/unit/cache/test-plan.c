@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The fetch plan's promises: random reads cost what they ask, streams grow, nothing is asked twice, a reader
- * is never left without a word when he comes to the end of what was asked for. */
+/* The fetch plan's promises: random reads cost what they ask, streams grow, nothing is asked twice,
+ * a reader is never left without a word when he comes to the end of what was asked for. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -19,8 +19,8 @@
 #define MIB (1024ULL * 1024)
 #define BIG (1024 * MIB)
 
-/* A client with the cache file in its hands, and a store that brings everything at once: present blocks are
- * read without a word, but for the one that was asked for at tell_at. */
+/* A client with the cache file in its hands, and a store that brings everything at once: present
+ * blocks are read without a word, but for the one that was asked for at tell_at. */
 struct client {
     struct plan_history h;
     struct plan_limits limits;
@@ -276,7 +276,8 @@ static void test_a_jump_starts_over(void **state)
     free(c);
 }
 
-/* Something of what was asked for is gone again, or was never brought: a miss asks for all of it. */
+/* Something of what was asked for is gone again, or was never brought: a miss asks for all of it.
+ */
 static void test_a_miss_in_the_window_heals_it(void **state)
 {
     struct client *c = client_new(BIG);
@@ -310,10 +311,17 @@ static void test_any_reads(void **state)
         for (int i = 0; i < 2000; i++) {
             uint64_t len = 1 + (uint64_t)random() % MIB;
             switch (random() % 6) {
-            case 0: at = (uint64_t)random() % size; break;
-            case 1: at = at > len ? at - len : 0; break;
-            case 2: at = at + 3 * MIB < size ? at + 3 * MIB : at; break;
-            default: at = at + len < size ? at + len : size - 1;
+            case 0:
+                at = (uint64_t)random() % size;
+                break;
+            case 1:
+                at = at > len ? at - len : 0;
+                break;
+            case 2:
+                at = at + 3 * MIB < size ? at + 3 * MIB : at;
+                break;
+            default:
+                at = at + len < size ? at + len : size - 1;
             }
             if (at >= size)
                 at = size - 1;
