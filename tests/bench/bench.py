@@ -56,18 +56,19 @@ class World:
         self.server.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def drop_all(self):
-        """The kernel's caches, as far as it lets go of them."""
+    def fresh(self, server=True):
+        """Nothing of the clients' in the kernel's caches, and of the server everything or nothing."""
         if not self.drop:
             return
+        if server:
+            self.server.pin()
+        else:
+            self.server.unpin()
         os.sync()
         with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
             f.write("3")
-
-    def fresh(self):
-        """Nothing of the clients' in memory, everything of the server's: its disk is not what is measured."""
-        self.drop_all()
-        self.server.warm()
+        if server:
+            self.server.walk()
         time.sleep(0.1)
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 
 from clients import Client, Failed
 from rows import model, sequential
@@ -71,7 +70,7 @@ def bare_fuse(run, row):
     client = BareFuse(os.path.join(run.world.dir, "bare"), "")
     try:
         client.start()
-        run.world.drop_all()
+        run.world.fresh(server=False)
         run.at = client.at
         return {"seconds": row(run)["seconds"]}
     finally:
@@ -79,8 +78,7 @@ def bare_fuse(run, row):
 
 
 def cold(run, row):
-    run.world.drop_all()
-    time.sleep(0.1)
+    run.world.fresh(server=False)
     return local(run, row)
 
 

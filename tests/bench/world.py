@@ -3,8 +3,10 @@
 """What every client of the benchmark meets: one S3 server, the objects in it, and the line to it. The objects
 are made once and stay in the cache directory; the line is a proxy that delays and counts."""
 import concurrent.futures
+import ctypes
 import hashlib
 import json
+import mmap
 import os
 import random
 import shutil
@@ -74,7 +76,7 @@ class Server:
     def __init__(self, directory, log):
         gobin = os.environ.get("HAFIZ_GOBIN") or os.path.join(
             os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "hafiz-tests/bin")
-        self.data, self.port = os.path.join(directory, "s3"), free_port()
+        self.data, self.port, self.pinned = os.path.join(directory, "s3"), free_port(), []
         os.makedirs(self.data, exist_ok=True)
         self.endpoint = "http://127.0.0.1:%d" % self.port
         with open(log, "ab") as out:
@@ -124,22 +126,35 @@ class Server:
             list(pool.map(put, objects))
         shutil.rmtree(scratch)
 
-    def warm(self):
-        """The store's disk is not what is measured: everything is in its memory."""
+    def pin(self):
+        """The store's disk is not what is measured: everything of it stays in memory, also when the
+        kernel is told to drop its caches."""
+        if self.pinned:
+            return
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
         for where, _, names in os.walk(self.path()):
             for name in names:
                 fd = os.open(os.path.join(where, name), os.O_RDONLY)
-                try:
-                    size = os.fstat(fd).st_size
-                    try:
-                        os.getxattr(fd, "user.etag")
-                    except OSError:
-                        pass
-                    at = 0
-                    while at < size:
-                        at += len(os.pread(fd, 4 * MIB, at))
-                finally:
-                    os.close(fd)
+                size = os.fstat(fd).st_size
+                at = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0) if size else None
+                os.close(fd)
+                if size and libc.mlock(ctypes.c_void_p(at), ctypes.c_size_t(size)):
+                    raise OSError(ctypes.get_errno(), "mlock of the server's files")
+                self.pinned += [(at, size)] if size else []
+
+    def walk(self):
+        """The directories cannot be pinned: read them again."""
+        for _ in os.walk(self.path()):
+            pass
+
+    def unpin(self):
+        """For reading them locally, from the disk."""
+        libc = ctypes.CDLL(None)
+        for at, size in self.pinned:
+            libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(size))
+        self.pinned = []
 
     @staticmethod
     def presigned(key, endpoint):
