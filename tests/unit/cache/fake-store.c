@@ -32,6 +32,8 @@ struct job {
     bool begun;
     uint64_t at;
     uint64_t fail_at;
+    bool stalls;
+    uint64_t stall_at;
     int error;
 };
 
@@ -350,7 +352,12 @@ static void step(void *arg)
         job->begun = true;
         job->error = injected(fake, job->req);
         job->fail_at = fake->fail_at_bytes;
+        job->stalls = job->req->op == STORE_GET && fake->stall_count > 0;
+        job->stall_at = fake->stall_at_bytes;
+        fake->stall_count -= job->stalls;
     }
+    if (job->stalls && job->at >= job->stall_at)
+        return; /* until it is cancelled */
     if (job->req->op == STORE_GET) {
         if (get_step(job, &error))
             finish(job, error);

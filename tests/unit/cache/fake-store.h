@@ -30,6 +30,8 @@ struct fake {
     unsigned fail_count;    /* … this often; 0: always */
     uint64_t fail_at_bytes; /* a GET fails only after so many bytes */
     bool short_get;         /* says 0 but sends half */
+    unsigned stall_count;   /* so many GETs, from the next on, stop for good … */
+    uint64_t stall_at_bytes; /* … after so many bytes */
 
     /* What it saw */
     unsigned ops[STORE_MPU_ABORT + 1];
