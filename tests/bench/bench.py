@@ -20,7 +20,7 @@ import rows as rows_module  # noqa: E402
 from box import Programs  # noqa: E402
 from clients import ALL, Client, Failed, Hafiz  # noqa: E402
 from limits import LIMITS  # noqa: E402
-from measure import Measure  # noqa: E402
+from measure import Machine, Measure, wait_quiet  # noqa: E402
 from report import Report, seconds  # noqa: E402
 from util import fusectl_mounted  # noqa: E402
 from world import Data, Proxy, Server, Sizes  # noqa: E402
@@ -30,8 +30,9 @@ class World:
     """Everything a run has; `with` makes and ends it."""
 
     def __init__(self, build, sizes, rtt_ms, cap_mb, cache, ttl=rows_module.TTL_S,
-                 drop=True):
+                 drop=True, patience_s=0):
         self.build, self.cache, self.ttl, self.drop = build, cache, ttl, drop
+        self.patience_s = patience_s
         self.rtt_ms, self.cap_mb = rtt_ms, cap_mb
         self.data, self.repeat = Data(sizes), 0
 
@@ -70,6 +71,7 @@ class World:
         if server:
             self.server.walk()
         time.sleep(0.1)
+        wait_quiet(self.patience_s)
 
 
 def measured(world, run, row):
@@ -106,8 +108,10 @@ def run_limits(world, session, wanted, keep):
         for name, measure in LIMITS.get(row.id, {}).items() if row.id in wanted else ():
             world.fresh()
             run = rows_module.Run(world, Client, "")
+            machine = Machine()
             try:
-                keep(row, name, measure(run))
+                got = measure(run)
+                keep(row, name, {**got, "disturbed": machine.disturbed()})
             except Failed as e:
                 keep(row, name, str(e))
 
@@ -162,6 +166,8 @@ def arguments():
     p.add_argument("--rtt", type=int, default=20, metavar="MS", help="the store's distance (20)")
     p.add_argument("--cap", type=int, default=90, metavar="MB/S", help="of each connection (90; 0: none)")
     p.add_argument("--repeat", type=int, default=3, metavar="N", help="how often; medians are shown (3)")
+    p.add_argument("--patience", type=int, default=60, metavar="S",
+                   help="how long to wait, before each row, for other programs to leave the processors")
     p.add_argument("--no-limits", action="store_true", help="without libcurl, local reads and bare FUSE")
     p.add_argument("--json", metavar="FILE", help="write every figure there")
     p.add_argument("--markdown", action="store_true", help="print the table of README.md as well")
@@ -187,8 +193,7 @@ def versions_of(names, asked):
 
 def main():
     args, names = arguments()
-    sizes = Sizes()
-    with World(args.build, sizes, args.rtt, args.cap, args.cache) as world:
+    with World(args.build, Sizes(), args.rtt, args.cap, args.cache, patience_s=args.patience) as world:
         versions = versions_of(names, args.peers)
         head = ["%s, %s" % (machine(), time.strftime("%Y-%m-%d")),
                 "store: %d ms away, %s per connection" % (

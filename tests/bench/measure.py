@@ -9,6 +9,7 @@ import time
 
 PSS_SHARE = 50  # reading smaps_rollup stops the process: at most one part of so many of the time
 SAMPLE_S = 0.1
+QUIET_SHARE = 0.05  # of the processors may be used by others
 QUIET_S, QUIET_CPU_S, SETTLE_S = 0.1, 0.003, 3.0
 
 
@@ -34,6 +35,31 @@ def descendants(roots):
         if not more:
             return found
         found |= more
+
+
+class Machine:
+    """How much of the processors others took meanwhile: programs that are not the benchmark's, and the
+    host, if this is a virtual machine."""
+
+    def __init__(self):
+        self.begin, self.first = time.monotonic(), self._others()
+
+    @staticmethod
+    def _others():
+        ours = descendants([os.getpid()])
+        ticks = 0
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) not in ours:
+                fields = stat_fields(int(name))
+                if fields and fields[1] != "2":  # the kernel's threads work for everybody
+                    ticks += sum(map(int, fields[11:15]))
+        with open("/proc/stat", encoding="ascii") as f:
+            return ticks + int(f.readline().split()[8])
+
+    def disturbed(self):
+        """The share of all processors, since the beginning."""
+        seconds = (self._others() - self.first) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, seconds / max(time.monotonic() - self.begin, 0.01) / os.cpu_count())
 
 
 class Cpu:
@@ -118,6 +144,16 @@ class Memory(threading.Thread):
         self.join()
 
 
+def wait_quiet(patience_s):
+    """Until nobody else uses the processors, or patience ends."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        machine = Machine()
+        time.sleep(1)
+        if machine.disturbed() < QUIET_SHARE:
+            return
+
+
 class Measure:
     """with Measure(client.roots, proxy) as m: …; afterwards m.figures."""
 
@@ -132,18 +168,18 @@ class Measure:
         self.begin_cpu = self.cpu.total(self.pids)
         self.memory = Memory(self.pids)
         self.memory.start()
-        self.begin = time.monotonic()
+        self.machine = Machine()
         return self
 
     def __exit__(self, kind, *_):
-        wall = time.monotonic() - self.begin
+        disturbed = self.machine.disturbed()
         if not kind:
             self._settle()
         self.memory.end()
         cpu = self.cpu.total(descendants(self.roots)) - self.begin_cpu
         line = self.proxy.figures() if self.proxy else {}
         self.figures = {
-            "wall": wall, "cpu": cpu, "rss": self.memory.rss, "pss": self.memory.pss,
+            "disturbed": disturbed, "cpu": cpu, "rss": self.memory.rss, "pss": self.memory.pss,
             "fetched": line.get("bytes_down", 0), "connections": line.get("peak_open", 0),
             "opened": line.get("opened", 0), "proxy_cpu": line.get("cpu_seconds", 0),
             "requests": {k: n for k, n in line.get("requests", {}).items() if n}}

@@ -5,6 +5,7 @@ import statistics
 
 import bars
 from limits import LIMITS
+from measure import QUIET_SHARE
 
 MIB = 1 << 20
 LETTERS = {"range": "R", "get": "G", "head": "H", "list": "L", "put": "P", "post": "O", "delete": "D",
@@ -12,7 +13,8 @@ LETTERS = {"range": "R", "get": "G", "head": "H", "list": "L", "put": "P", "post
 LEGEND = """\
 Seconds: the median, and the least and the most. ×best: compared with the best peer. CPU: seconds of all
 of the client's processes, without the kernel's threads and the reader. RSS, Pss, fetched: MiB; memory is
-the peak of all processes together. Requests: R ranges, G whole objects, H HEAD, L lists. (…): limits."""
+the peak of all processes together. Requests: R ranges, G whole objects, H HEAD, L lists. (…): limits.
+~: only measured while other programs used the processors."""
 
 
 def median(values):
@@ -20,10 +22,19 @@ def median(values):
     return statistics.median(values) if values else None
 
 
+def undisturbed(runs):
+    """Those during which nobody else used much of the processors."""
+    return [r for r in runs if r.get("disturbed", 0) < QUIET_SHARE]
+
+
 def summary(runs):
-    """Of several runs of a row: the median of each figure, and the fastest and the slowest."""
+    """Of several runs of a row: the median of each figure, and the fastest and the slowest. What was
+    disturbed counts only when all were."""
+    disturbed = not undisturbed(runs)
+    runs = undisturbed(runs) or runs
     got = {k: median([r.get(k) for r in runs])
            for k in ("seconds", "cpu", "rss", "pss", "fetched", "connections", "proxy_cpu")}
+    got["disturbed"] = disturbed
     got["least"], got["most"] = min(r["seconds"] for r in runs), max(r["seconds"] for r in runs)
     if any("requests" in r for r in runs):
         kinds = {k for r in runs for k in r.get("requests", {})}
@@ -74,8 +85,8 @@ def line(cells):
 
 def client_line(name, got, best, best_cpu):
     spread = "" if got["least"] == got["most"] else "%s–%s" % (seconds(got["least"]), seconds(got["most"]))
-    return line((name, seconds(got["seconds"]), spread, times(got["seconds"], best), seconds(got["cpu"]),
-                 times(got["cpu"], best_cpu), mib(got["rss"]), mib(got["pss"]), mib(got["fetched"]),
+    return line((name, "~" * got["disturbed"] + seconds(got["seconds"]), spread,
+                 times(got["seconds"], best), seconds(got["cpu"]), times(got["cpu"], best_cpu), mib(got["rss"]), mib(got["pss"]), mib(got["fetched"]),
                  "" if got["connections"] is None else "%d" % got["connections"], requests(got)))
 
 
