@@ -86,7 +86,8 @@ def line(cells):
 def client_line(name, got, best, best_cpu):
     spread = "" if got["least"] == got["most"] else "%s–%s" % (seconds(got["least"]), seconds(got["most"]))
     return line((name, "~" * got["disturbed"] + seconds(got["seconds"]), spread,
-                 times(got["seconds"], best), seconds(got["cpu"]), times(got["cpu"], best_cpu), mib(got["rss"]), mib(got["pss"]), mib(got["fetched"]),
+                 times(got["seconds"], best), seconds(got["cpu"]), times(got["cpu"], best_cpu),
+                 mib(got["rss"]), mib(got["pss"]), mib(got["fetched"]),
                  "" if got["connections"] is None else "%d" % got["connections"], requests(got)))
 
 
