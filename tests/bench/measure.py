@@ -9,7 +9,7 @@ import time
 
 PSS_SHARE = 50  # reading smaps_rollup stops the process: at most one part of so many of the time
 SAMPLE_S = 0.1
-QUIET_SHARE = 0.05  # of the processors may be used by others
+QUIET_SHARE = 0.08  # of the processors may be used by others
 QUIET_S, QUIET_CPU_S, SETTLE_S = 0.1, 0.003, 3.0
 
 
