@@ -181,6 +181,10 @@ static void report(struct keeper *k)
     const char code = KEEPER_OK;
 
     k->ready = true;
+    unsigned kib = (unsigned)k->attach->opts->readahead_kib;
+    int r = point_readahead(k->dev, kib);
+    if (r < 0)
+        log_debug("keeper", "the kernel reads ahead as it is used to: %s", strerror(-r));
     if (k->report < 0)
         return;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);

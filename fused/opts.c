@@ -369,6 +369,7 @@ int opts_parse(int argc, char **argv, struct opts *o, char **why)
         .rw = OPTS_UNSET,
         .attr_ttl_s = OPTS_UNSET,
         .timeo_s = TIMEO_DEFAULT_S,
+        .readahead_kib = READAHEAD_DEFAULT_KIB,
         .uid = OPTS_UNSET,
         .gid = OPTS_UNSET,
         .umask = OPTS_UNSET,

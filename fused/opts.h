@@ -19,7 +19,7 @@ struct opts {
     struct secret *access_key, *secret_key, *session_token;
     uint64_t rw, addressing, insecure_http, anonymous, cto, direct_io, allow_other, allow_root,
         auto_unmount, remount, foreground, debug, help, version;
-    uint64_t attr_ttl_s, timeo_s;
+    uint64_t attr_ttl_s, timeo_s, readahead_kib;
     uint64_t uid, gid, umask, file_mode, dir_mode; /* OPTS_UNSET: not given */
     struct str kernel;                             /* words for the kernel, comma-separated */
     bool helper;                                   /* called as mount.something: mount(8)'s rules */

@@ -5,6 +5,7 @@
 #include "fused/point.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -133,6 +134,20 @@ int point_remount(const char *path, bool rw)
 {
     unsigned long flags = MS_REMOUNT | MS_NOSUID | MS_NODEV | (rw ? 0 : MS_RDONLY);
     return mount(NULL, path, NULL, flags, NULL) < 0 ? -errno : 0;
+}
+
+int point_readahead(const char *dev, unsigned kib)
+{
+    _cleanup_(freep) char *path = str_dup_printf("/sys/class/bdi/%s/read_ahead_kb", dev);
+    _cleanup_(closep) int fd = path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+    char text[16];
+
+    if (!path)
+        return -ENOMEM;
+    if (fd < 0)
+        return -errno;
+    int n = snprintf(text, sizeof(text), "%u", kib);
+    return fd_write_full(fd, text, (size_t)n);
 }
 
 bool point_conf_allows_other(void)

@@ -17,5 +17,8 @@ bool point_dev(const char *path, char ret_dev[POINT_DEV_BYTES]);
 int point_unmount(const char *path, const char *dev, bool lazy);
 /* mount(8)'s remount: the kernel's flags only. 0 | -errno */
 int point_remount(const char *path, bool rw);
+/* How far the kernel reads ahead of a program, and so the size of its reads: 128 KiB unless root says
+ * otherwise, each of which is a wake-up and two copies. 0 | -EACCES: not root | -errno */
+int point_readahead(const char *dev, unsigned kib);
 /* May users say allow_other? */
 bool point_conf_allows_other(void);

@@ -29,6 +29,7 @@
 
 #define HELLO_TIMEOUT_MS 5000u      /* connect + hello, both sides */
 #define ATTACH_TIMEOUT_MS 15000u    /* everything attach may do, retries included */
+#define READAHEAD_DEFAULT_KIB 512u  /* of the kernel: measured best from here on */
 #define TIMEO_DEFAULT_S 30u         /* a request waits for a lost backend; < 120 s hung-task limit */
 #define IDLE_EXIT_DEFAULT_S 60u     /* a private backend without clients and queued data ends */
 #define ATTR_TTL_UNSET_MS 86400001u /* in ATTACH: as the backend is configured; a day is the most */

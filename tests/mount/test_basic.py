@@ -15,7 +15,7 @@ from util import wait_until
 MIB = 1 << 20
 
 
-SIZES = [0, 1, 4095, 128 * 1024, 128 * 1024 + 1, 3 * MIB + 17]
+SIZES = [0, 1, 4095, 16383, 16384, 16385, 128 * 1024, 128 * 1024 + 1, 3 * MIB + 17]
 
 
 def test_written_files_are_objects(m, store):
@@ -349,3 +349,14 @@ def test_everything_is_there_after_a_new_mount(box, store):
     m.wait_end()
     m = box.mount_store(store)
     assert m.ls() == ["d"] and m.read("d/e/f") == noise(500000)
+
+
+def test_the_kernel_reads_ahead_as_root_says(box, store):
+    """128 KiB is the kernel's habit; each of its requests costs a wake-up."""
+    def kib(mount):
+        dev = os.stat(mount.path).st_dev
+        with open("/sys/class/bdi/%d:%d/read_ahead_kb" % (os.major(dev), os.minor(dev)), encoding="ascii") as f:
+            return int(f.read())
+    for words, want in (((), 512), (("--readahead", "1024"), 1024)):
+        m = box.mount(store.source, *words, *store.mount_args, env=store.mount_env)
+        assert kib(m) == want
