@@ -16,6 +16,7 @@
 
 #define NET_THREADS_DEFAULT 2u
 #define NET_THREADS_MAX 64u
+#define NEAR_JOBS 16u /* so much more a thread may have for the sake of staying together */
 
 struct net_thread {
     struct net *net;
@@ -150,14 +151,17 @@ struct mailbox *net_home(struct net *net)
     return net->home;
 }
 
-struct net_thread *net_post(struct net *net, struct mail *mail)
+struct net_thread *net_post(struct net *net, struct mail *mail, unsigned near)
 {
+    struct net_thread *home = &net->threads[near % net->nthreads];
     struct net_thread *best = &net->threads[0];
 
     for (unsigned i = 1; i < net->nthreads; i++) {
         if (net->threads[i].jobs < best->jobs)
             best = &net->threads[i];
     }
+    if (near && home->jobs <= best->jobs + NEAR_JOBS)
+        best = home;
     best->jobs++;
     mailbox_post(best->mailbox, mail);
     return best;

@@ -26,9 +26,10 @@ struct net_config {
 int net_new(struct mailbox *home, const struct net_config *config, struct net **ret_net);
 void net_free(struct net *net); /* no work in flight; joins the threads. NULL is fine */
 struct mailbox *net_home(struct net *net);
-/* Hands a job to the least busy thread: mail->run gets it there. The job counts as work of that
- * thread until net_thread_release(). Any thread. */
-struct net_thread *net_post(struct net *net, struct mail *mail);
+/* Hands a job to a thread: mail->run gets it there. The job counts as work of that thread until
+ * net_thread_release(). near: jobs of one number (of one file, say, whose lock they would fight for) go
+ * to one thread as long as that is not much busier than another; 0: to the least busy. Any thread. */
+struct net_thread *net_post(struct net *net, struct mail *mail, unsigned near);
 /* More mail for a job that net_post() gave to that thread; after it in order, if from the same
  * sender. */
 void net_thread_post(struct net_thread *thread, struct mail *mail);

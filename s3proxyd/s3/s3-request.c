@@ -191,7 +191,9 @@ void s3_request_submit(struct s3_request *rq, void (*home)(struct mail *mail))
 {
     rq->home = home;
     rq->req->mail.run = request_start;
-    rq->posted_to = net_post(rq->store->net, &rq->req->mail);
+    /* Two threads writing to one file take turns at its lock, and spin meanwhile. */
+    unsigned near = rq->req->op == STORE_GET ? (unsigned)rq->req->sink.fd + 1 : 0;
+    rq->posted_to = net_post(rq->store->net, &rq->req->mail, near);
 }
 
 /* A write whose bytes have all been sent may take effect at any moment, so its answer is waited

@@ -117,7 +117,7 @@ static void job_run(struct stage *s, struct job *j, bool cancel)
     j->http.done = job_done;
     j->mail.run = job_start;
     j->cancel.run = job_cancel;
-    t = net_post(s->net, &j->mail);
+    t = net_post(s->net, &j->mail, 0);
     if (cancel) {
         usleep(30000);
         net_thread_post(t, &j->cancel);
