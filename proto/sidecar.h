@@ -26,6 +26,7 @@ struct sidecar_head {
     uint64_t boot_id[2];        /* of the boot in which `present` is valid */
     _Atomic uint64_t seq;       /* raised before and after bits are cleared, then the hole is punched */
     _Atomic uint64_t revoked;   /* not 0: ask the backend for every read */
+    _Atomic uint64_t promised;  /* not 0: whole, and in this boot no block of it goes (OPEN's `whole`) */
 };
 
 static inline uint64_t sidecar_blocks(uint64_t object_size)

@@ -18,6 +18,7 @@
 #include "s3proxyd/cache/fetch.h"
 #include "s3proxyd/cache/fill.h"
 #include "s3proxyd/cache/obj.h"
+#include "s3proxyd/cache/promise.h"
 #include "s3proxyd/cache/recall.h"
 #include "s3proxyd/cache/space.h"
 
@@ -74,6 +75,7 @@ static int probe(struct cache *cache, const char **ret_why)
         *ret_why = "nothing can be written to the cache directory";
         return r;
     }
+    cache->can_promise = promise_possible(fd);
     if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PROBE_BYTES) == 0)
         return 0;
     *ret_why = "the cache directory's file system cannot punch holes";
@@ -139,6 +141,7 @@ int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *c
                             .size_bytes = config->size_bytes,
                             .min_free_bytes = config->min_free_bytes};
     list_init(&cache->lru);
+    list_init(&cache->promised);
     list_init(&cache->queue);
     list_init(&cache->running);
     cache->dir = strdup(config->dir);

@@ -54,6 +54,9 @@ uint64_t cache_obj_size(const struct cache_obj *obj);
 const char *cache_obj_etag(const struct cache_obj *obj);
 const char *cache_obj_key(const struct cache_obj *obj);
 struct store *cache_obj_store(const struct cache_obj *obj);
+/* Promises that the version stays whole for as long as a kernel may read it past us (promise.h).
+ * false: it is not whole, or too small, or too much of the cache is promised already. */
+bool cache_obj_promise(struct cache_obj *obj);
 /* All blocks of [offset, offset+len) are present now (clipped at the size). */
 bool cache_obj_present(const struct cache_obj *obj, uint64_t offset, uint64_t len);
 /* From now on clients must ask for every read of this version (an own write changed the inode). Whoever

@@ -13,6 +13,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/str.h"
 #include "s3proxyd/aws/digest.h"
+#include "s3proxyd/cache/promise.h"
 #include "s3proxyd/cache/space.h"
 
 static int add_bytes(struct str *b, const void *data, uint64_t len)
@@ -76,6 +77,7 @@ int entry_add(struct cache *cache, const uint8_t hash[ENTRY_HASH_BYTES],
     if (!entry)
         return -ENOMEM;
     memcpy(entry->hash, hash, ENTRY_HASH_BYTES);
+    list_init(&entry->promise);
     int r = table_add(&cache->entries, &entry->node, table_key(hash));
     if (r < 0)
         return r;
@@ -87,6 +89,7 @@ int entry_add(struct cache *cache, const uint8_t hash[ENTRY_HASH_BYTES],
 void entry_forget(struct cache_entry *entry, struct cache *cache)
 {
     space_recharge(cache, entry, 0);
+    promise_forget(cache, entry);
     table_del(&cache->entries, &entry->node);
     list_del(&entry->lru);
     free(entry);
@@ -107,6 +110,16 @@ void entry_drop(struct cache_entry *entry, struct cache *cache)
     must(!entry->obj);
     entry_unlink(cache, entry->hash);
     entry_forget(entry, cache);
+}
+
+void entry_retire(struct cache_entry *entry, struct cache *cache)
+{
+    if (!promise_holds(cache, entry)) {
+        entry_drop(entry, cache);
+        return;
+    }
+    list_del(&entry->lru);
+    list_add_head(&cache->lru, &entry->lru);
 }
 
 int entry_make_parent(struct cache *cache, const uint8_t hash[ENTRY_HASH_BYTES])
@@ -149,7 +162,7 @@ static int adopt(struct cache *cache, const struct cache_key *key, const char *p
     if (r < 0)
         return r;
     entry = entry_find(cache, hash);
-    if (entry && entry->obj)
+    if (entry && (entry->obj || promise_holds(cache, entry)))
         return -EEXIST; /* already open, perhaps being fetched: the same bytes */
     if (entry)
         entry_drop(entry, cache);
@@ -188,5 +201,5 @@ void cache_forget(struct cache *cache, const struct cache_key *key)
     else if (entry->obj)
         entry->obj->doomed = true;
     else
-        entry_drop(entry, cache);
+        entry_retire(entry, cache);
 }

@@ -18,3 +18,5 @@ int entry_add(struct cache *cache, const uint8_t hash[ENTRY_HASH_BYTES],
               struct cache_entry **ret_entry); /* as the most recently used; 0 | -ENOMEM */
 void entry_forget(struct cache_entry *entry, struct cache *cache); /* the files stay */
 void entry_drop(struct cache_entry *entry, struct cache *cache);   /* and go; it has no obj */
+/* The same when nobody reads the file past us; else it stays, the next one to be evicted. */
+void entry_retire(struct cache_entry *entry, struct cache *cache);

@@ -12,6 +12,7 @@
 #include "proto/base/log.h"
 #include "proto/base/str.h"
 #include "s3proxyd/cache/entry.h"
+#include "s3proxyd/cache/promise.h"
 #include "s3proxyd/cache/space.h"
 
 #define SLACK_BYTES (64u * 1024) /* what a file system may allocate beside our blocks */
@@ -111,6 +112,7 @@ int obj_open(struct cache *cache, struct cache_entry *entry, uint64_t object_siz
         return -errno;
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != obj->side.object_size)
         return -EBADMSG;
+    promise_learn(cache, entry, &obj->side);
     uint64_t held = side_held_charge(&obj->side);
     if ((uint64_t)st.st_blocks * 512 > held + SLACK_BYTES)
         punch_absent(obj);
@@ -158,6 +160,7 @@ static int obj_create(struct cache *cache, struct cache_entry *entry, uint64_t o
         space_recharge(cache, entry, 0);
         return r;
     }
+    promise_learn(cache, entry, &obj->side);
     entry->obj = obj;
     cache->nopen++;
     *ret_obj = take(obj);
@@ -250,7 +253,7 @@ void cache_obj_unref(struct cache_obj *obj)
     cache->nopen--;
     obj_free(obj);
     if (drop)
-        entry_drop(entry, cache);
+        entry_retire(entry, cache);
 }
 
 void obj_touch(struct cache_obj *obj)

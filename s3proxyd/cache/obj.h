@@ -3,6 +3,7 @@
 /* What the files of cache/ share. Two levels:
  *   cache_entry  every version known to be on disk: its name (a hash), its charge, its place in the LRU
  *   cache_obj    an entry somebody has open: descriptors, mapped sidecar, waits and fetches
+ * An entry may be promised: a kernel reads it past us, and no block of it may go (promise.c).
  * entry.c names and finds, obj.c opens, view.c shows, fill.c and fetch.c bring blocks, space.c charges and
  * evicts, recall.c and walk.c remember entries between runs. All of it on the main loop. */
 #pragma once
@@ -25,6 +26,9 @@ struct cache_entry {
     uint8_t hash[ENTRY_HASH_BYTES];
     uint64_t bytes;         /* charged: sidecar, held blocks, blocks being fetched */
     struct cache_obj *obj;  /* while open */
+    struct list promise;    /* cache->promised, see promise.h */
+    uint64_t promised_bytes; /* 0: not promised, as far as we know */
+    bool promise_known;
 };
 
 struct cache {
@@ -37,6 +41,9 @@ struct cache {
     struct table entries;
     struct list lru;
     uint64_t used_bytes;
+    bool can_promise;        /* the file system says who has a file open */
+    struct list promised;    /* entries, the longest promised first */
+    uint64_t promised_bytes;
     uint64_t inflight_bytes; /* part of used_bytes: charged, perhaps not yet on disk */
     size_t nfetches, nopen;
     struct list queue, running; /* GETs, see fetch.h */

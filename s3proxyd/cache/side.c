@@ -143,6 +143,7 @@ static void forget_boot(struct side *side, const struct side_boot *boot)
         atomic_store_explicit(&present_of(side)[w], 0, memory_order_release);
     atomic_fetch_add_explicit(&side->head->seq, 1, memory_order_seq_cst);
     memcpy(side->head->boot_id, boot->id, sizeof(boot->id));
+    atomic_store(&side->head->promised, 0); /* no mapping outlives a boot */
 }
 
 static bool head_good(const struct sidecar_head *h, uint64_t object_size, uint64_t file_bytes)

@@ -3,7 +3,7 @@
 /* Disk space: every byte is charged to an entry before it is written. Eviction takes whole versions
  * that nobody has open, least recently used first; of open or very large ones it takes runs of
  * blocks from where it stopped the last time, which for one long sequential read is oldest first.
- */
+ * What kernels read past us is left alone (promise.h). */
 #include "s3proxyd/cache/space.h"
 
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "proto/base/log.h"
 #include "s3proxyd/cache/entry.h"
 #include "s3proxyd/cache/fill.h"
+#include "s3proxyd/cache/promise.h"
 
 #define EVICT_STEP_BLOCKS 64u /* fewer, larger holes: at least 1 MiB where there is so much */
 #define WHOLE_MAX_BYTES                                                                        \
@@ -50,6 +51,8 @@ void space_punch(struct cache_obj *obj, uint64_t first, uint64_t end)
     uint64_t offset = first * BLOCK_BYTES, size = obj->side.object_size;
     uint64_t len = MIN(end * BLOCK_BYTES, size) - offset;
 
+    if (obj->entry->promised_bytes) /* whatever the sidecar says of it now */
+        return;
     if (fallocate(obj->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
                   (off_t)len) == 0)
         return;
@@ -136,6 +139,11 @@ static uint64_t evict_entry(struct cache *cache, struct cache_entry *entry, uint
     return freed ? freed : evict_whole(cache, entry);
 }
 
+static bool is_promised(struct cache *cache, struct cache_entry *entry)
+{
+    return entry->obj ? promise_made(cache, entry) : promise_holds(cache, entry);
+}
+
 /* recent_too: also what was asked for a moment ago, and may not have been read yet. */
 static uint64_t evict(struct cache *cache, uint64_t bytes, const struct cache_entry *keep,
                       bool recent_too)
@@ -149,10 +157,10 @@ static uint64_t evict(struct cache *cache, uint64_t bytes, const struct cache_en
             break;
         if (entry == keep && !entry->obj)
             continue; /* being made right now */
-        bool open = entry->obj;
-        uint64_t n = evict_entry(cache, entry, bytes - freed, recent_too);
+        bool promised = is_promised(cache, entry), stays = entry->obj || promised;
+        uint64_t n = promised ? 0 : evict_entry(cache, entry, bytes - freed, recent_too);
         freed += n;
-        if (n == 0 && open) { /* do not look at it again and again */
+        if (n == 0 && stays) { /* do not look at it again and again */
             list_del(&entry->lru);
             list_add_tail(&stuck, &entry->lru);
         }

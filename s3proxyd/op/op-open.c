@@ -109,6 +109,7 @@ static int open_reply(struct op *op)
         h->obj = cache_obj_ref(obj);
         cache_obj_fds(obj, &fds[0], &fds[1]);
         rep.cached = 1;
+        rep.whole = op->req.open.pass && !op->session->rw && cache_obj_promise(obj);
         nfds = 2;
     }
     rep.etag = msg_str_of(inode->etag);
