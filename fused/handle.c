@@ -16,6 +16,8 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table handles;
 static _Atomic uint64_t last_fh;
+static struct list with_bytes = LIST_INIT(with_bytes);
+static size_t bytes_held;
 
 int handle_new(uint64_t ino, int flags, pid_t opener, struct handle **ret)
 {
@@ -27,6 +29,7 @@ int handle_new(uint64_t ino, int flags, pid_t opener, struct handle **ret)
     h->ino = ino;
     h->flags = flags & ~O_TRUNC;
     h->opener = opener;
+    list_init(&h->bytes_link);
     *ret = h;
     return 0;
 }
@@ -37,10 +40,21 @@ struct handle *handle_ref(struct handle *h)
     return h;
 }
 
+/* Under the lock: its view is not, or no more, counted as bytes. */
+static void uncharge(struct handle *h)
+{
+    bytes_held -= h->bytes;
+    h->bytes = 0;
+    list_del(&h->bytes_link);
+}
+
 void handle_unref(struct handle *h)
 {
     if (!h || --h->refs > 0)
         return;
+    pthread_mutex_lock(&lock);
+    uncharge(h);
+    pthread_mutex_unlock(&lock);
     view_unref(h->view);
     free(h->etag);
     free(h);
@@ -89,20 +103,68 @@ struct view *handle_view(struct handle *h)
     return v;
 }
 
-int handle_set_version(struct handle *h, struct view *view, struct msg_str etag)
+static int set_version(struct handle *h, struct view *view, size_t bytes, struct msg_str etag)
 {
     char *copy = msg_str_dup(etag);
 
     pthread_mutex_lock(&lock);
     struct view *old_view = h->view;
     char *old_etag = copy ? h->etag : NULL;
+    uncharge(h);
     h->view = view;
     if (copy)
         h->etag = copy;
+    if (bytes > 0) {
+        bytes_held += h->bytes = bytes;
+        list_add_tail(&with_bytes, &h->bytes_link);
+    }
     pthread_mutex_unlock(&lock);
     view_unref(old_view);
     free(old_etag);
     return copy ? 0 : -ENOMEM;
+}
+
+int handle_set_version(struct handle *h, struct view *view, struct msg_str etag)
+{
+    return set_version(h, view, 0, etag);
+}
+
+int handle_set_bytes(struct handle *h, const void *bytes, size_t len, struct msg_str etag)
+{
+    struct view *view = NULL;
+    size_t charge = len + sizeof(*h); /* an empty file is on the list as well */
+
+    pthread_mutex_lock(&lock);
+    bool fits = charge <= HANDLE_BYTES_MAX - MIN(bytes_held, (size_t)HANDLE_BYTES_MAX);
+    pthread_mutex_unlock(&lock);
+    if (fits && view_new_bytes(bytes, len, &view) < 0)
+        return -ENOMEM;
+    return set_version(h, view, fits ? charge : 0, etag);
+}
+
+size_t handle_bytes_room(void)
+{
+    const size_t most = PROTO_INLINE_MAX_BYTES + sizeof(struct handle);
+
+    pthread_mutex_lock(&lock);
+    bool fits = bytes_held + most <= HANDLE_BYTES_MAX;
+    pthread_mutex_unlock(&lock);
+    return fits ? PROTO_INLINE_MAX_BYTES : 0;
+}
+
+void handle_forget_bytes(uint64_t ino)
+{
+    struct handle *h, *next;
+
+    pthread_mutex_lock(&lock);
+    list_for_each_safe (h, next, &with_bytes, bytes_link) {
+        if (ino != 0 && h->ino != ino)
+            continue;
+        uncharge(h);
+        view_unref(h->view);
+        h->view = NULL;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 char *handle_etag(struct handle *h)

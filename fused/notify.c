@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fused/handle.h"
 #include "fused/known.h"
 #include "fused/peer.h"
 #include "proto/base/list.h"
@@ -197,11 +198,17 @@ static int take_frame(struct daemon *d, const struct frame *f, uint64_t gen)
     log_debug("push", "what=%llu ino=%llu stamp=%llu", (unsigned long long)m.what,
               (unsigned long long)m.ino, (unsigned long long)m.stamp);
     pthread_mutex_lock(&lock);
-    if (gen == generation) {
-        if (m.stamp > d->stamp)
-            d->stamp = m.stamp;
+    bool ours = gen == generation;
+    if (ours && m.stamp > d->stamp)
+        d->stamp = m.stamp;
+    pthread_mutex_unlock(&lock);
+    /* Between the stamp, which keeps bytes that are on their way, and the kernel, which would only
+     * read them again. */
+    if (ours && (m.what == EVERYTHING || (m.what == INODE && m.data)))
+        handle_forget_bytes(m.what == EVERYTHING ? 0 : m.ino);
+    pthread_mutex_lock(&lock);
+    if (gen == generation)
         enqueue(&m);
-    }
     pthread_mutex_unlock(&lock);
     return 0;
 }
@@ -246,7 +253,10 @@ void *notify_reader_thread(void *arg)
         push_fd = -1;
         close(fd);
         bool lost = gen == generation;
+        if (lost) /* what comes without pushes is old by definition */
+            d->stamp = UINT64_MAX;
         pthread_mutex_unlock(&lock);
+        handle_forget_bytes(0);
         if (lost) /* without pushes nothing may be cached: end the other connection as well */
             peer_kick(gen);
     }

@@ -19,6 +19,11 @@ static bool writable(int flags)
     return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+static bool changes_data(int flags, bool truncate)
+{
+    return writable(flags) || truncate;
+}
+
 static void file_info(const struct daemon *d, const struct handle *h, bool keep_cache,
                       struct fuse_file_info *ret)
 {
@@ -67,6 +72,32 @@ static int take_view(struct req *r, const struct client_reply *reply,
     return handle_set_version(r->h, view, rep->etag);
 }
 
+/* r->size: how many were asked for. */
+static int take_bytes(struct req *r, const struct client_reply *reply,
+                      const struct msg_open_rep *rep)
+{
+    if (rep->cached || reply->nfds > 0 || rep->size > r->size || reply->payload_len != rep->size) {
+        log_warn("open", "senseless bytes of inode %llu: %zu of a file of %llu",
+                 (unsigned long long)r->ino, reply->payload_len, (unsigned long long)rep->size);
+        return -EPROTO;
+    }
+    int e = handle_set_bytes(r->h, reply->payload, reply->payload_len, rep->etag);
+    /* A push that overtook this reply has found nothing to drop. */
+    if (e == 0 && rep->stamp < r->d->stamp)
+        handle_forget_bytes(r->ino);
+    return e;
+}
+
+static int take_content(struct req *r, const struct client_reply *reply,
+                        const struct msg_open_rep *rep)
+{
+    if (changes_data(r->h->flags, r->flag)) /* from here on none are sent, see PROTOCOL.md */
+        handle_forget_bytes(r->ino);
+    if (rep->inline_data && r->size > 0)
+        return take_bytes(r, reply, rep);
+    return rep->inline_data || reply->payload_len > 0 ? -EPROTO : take_view(r, reply, rep);
+}
+
 static void open_answer(struct req *r, const struct client_reply *reply)
 {
     struct msg_open_rep rep;
@@ -74,7 +105,7 @@ static void open_answer(struct req *r, const struct client_reply *reply)
     int e = msg_unpack_open_rep(reply->fields, reply->fields_len, &rep);
 
     if (e == 0)
-        e = take_view(r, reply, &rep);
+        e = take_content(r, reply, &rep);
     if (e == 0)
         e = handle_add(r->h);
     if (e < 0) {
@@ -93,9 +124,13 @@ static void open_answer(struct req *r, const struct client_reply *reply)
 void ops_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct req *r = open_req(fuse, open_answer, NULL, ino, fi->flags);
-    if (r)
-        req_call(r, OPEN, open, .ino = r->ino, .fh = r->h->fh,
-                 .flags = (uint64_t)(fi->flags & FLAGS_SENT));
+    if (!r)
+        return;
+    /* With direct_io every read is ours to answer, and sees what was written elsewhere at once. */
+    if (!changes_data(fi->flags, r->flag) && !r->d->direct_io)
+        r->size = handle_bytes_room();
+    req_call(r, OPEN, open, .ino = r->ino, .fh = r->h->fh,
+             .flags = (uint64_t)(fi->flags & FLAGS_SENT), .inline_max = r->size);
 }
 
 static void create_answer(struct req *r, const struct client_reply *reply)
@@ -111,6 +146,7 @@ static void create_answer(struct req *r, const struct client_reply *reply)
         e = p.ino == 0 ? -EPROTO : 0;
     if (e == 0) {
         r->h->ino = rep.attr.ino;
+        handle_forget_bytes(rep.attr.ino); /* it may have existed */
         r->h->changes++; /* until its first save the file is not in the bucket */
         e = handle_add(r->h);
     }

@@ -91,6 +91,8 @@ static void setattr_answer(struct req *r, const struct client_reply *reply)
 
     if (r->flag)
         r->h->changes++;
+    if (r->mark & SETATTR_SIZE)
+        handle_forget_bytes(r->ino);
     if (msg_unpack_setattr_rep(reply->fields, reply->fields_len, &rep) < 0)
         req_reply_err(r, -EPROTO);
     else
@@ -147,7 +149,9 @@ void ops_setattr(fuse_req_t fuse, fuse_ino_t ino, struct stat *attr, int to_set,
         }
         r->flag = true; /* a change that the next FLUSH saves */
     }
-    req_call(r, SETATTR, setattr, .ino = daemon_ino_in(r->d, ino), .fh = fh, .valid = valid,
+    r->ino = daemon_ino_in(r->d, ino);
+    r->mark = valid;
+    req_call(r, SETATTR, setattr, .ino = r->ino, .fh = fh, .valid = valid,
              .mode = attr->st_mode & 07777, .uid = attr->st_uid, .gid = attr->st_gid,
              .size = valid & SETATTR_SIZE ? (uint64_t)attr->st_size : 0,
              .atime_ns = ns_of(attr->st_atim), .mtime_ns = ns_of(attr->st_mtim));

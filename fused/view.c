@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,9 +24,10 @@
 struct view {
     _Atomic unsigned refs;
     int fd;
-    struct sidecar_head *head;
+    struct sidecar_head *head; /* NULL: the bytes are here */
     size_t map_bytes;
     uint64_t size;
+    char bytes[];
 };
 
 static bool head_ok(const struct sidecar_head *h, uint64_t size)
@@ -64,6 +66,21 @@ int view_new(int cache_fd, int sidecar_fd, uint64_t size, struct view **ret)
     return 0;
 }
 
+int view_new_bytes(const void *bytes, size_t len, struct view **ret)
+{
+    struct view *v = calloc(1, sizeof(*v) + len);
+
+    if (!v)
+        return -ENOMEM;
+    v->refs = 1;
+    v->fd = -1;
+    v->size = len;
+    if (len > 0)
+        memcpy(v->bytes, bytes, len);
+    *ret = v;
+    return 0;
+}
+
 struct view *view_ref(struct view *v)
 {
     if (v)
@@ -75,27 +92,39 @@ void view_unref(struct view *v)
 {
     if (!v || --v->refs > 0)
         return;
-    munmap(v->head, v->map_bytes);
-    close(v->fd);
+    if (v->head) {
+        munmap(v->head, v->map_bytes);
+        close(v->fd);
+    }
     free(v);
 }
 
-int view_read(const struct view *v, uint64_t offset, size_t size, void *buf, size_t *ret_got)
+static int read_blocks(const struct view *v, uint64_t offset, size_t len, void *buf)
 {
     uint64_t seq = atomic_load(&v->head->seq);
     size_t got = 0;
 
     if (atomic_load(&v->head->revoked))
         return -EAGAIN;
-    size_t len = offset >= v->size ? 0 : (size_t)MIN(v->size - offset, (uint64_t)size);
     for (uint64_t at = offset; at < offset + len; at += BLOCK_BYTES - at % BLOCK_BYTES)
         if (!sidecar_test(v->head, at / BLOCK_BYTES))
             return -EAGAIN;
     if (len > 0 && (fd_pread_full(v->fd, buf, len, offset, &got) < 0 || got != len))
         return -EAGAIN;
     atomic_thread_fence(memory_order_acquire);
-    if (atomic_load(&v->head->seq) != seq || atomic_load(&v->head->revoked))
-        return -EAGAIN;
-    *ret_got = len;
-    return 0;
+    return atomic_load(&v->head->seq) != seq || atomic_load(&v->head->revoked) ? -EAGAIN : 0;
+}
+
+int view_read(const struct view *v, uint64_t offset, size_t size, void *buf, size_t *ret_got)
+{
+    size_t len = offset >= v->size ? 0 : (size_t)MIN(v->size - offset, (uint64_t)size);
+    int r = 0;
+
+    if (v->head)
+        r = read_blocks(v, offset, len, buf);
+    else if (len > 0)
+        memcpy(buf, v->bytes + offset, len);
+    if (r == 0)
+        *ret_got = len;
+    return r;
 }

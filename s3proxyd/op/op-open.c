@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* OPEN, CREATE, RELEASE. A reader gets read-only descriptors of the cache file and its sidecar once, here;
- * while a file has unsaved data there is no such file and every read is asked. */
+/* OPEN, CREATE, RELEASE. A reader gets read-only descriptors of the cache file and its sidecar once, here,
+ * or all bytes of a small file instead; while a file has unsaved data there is no such file and every read
+ * is asked. */
 #include "s3proxyd/op/ops.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
@@ -87,6 +89,67 @@ static int open_handle(struct op *op)
     return spool_truncate_start(op->inode->spool, &op->io);
 }
 
+/* May the bytes go with the reply? A client that has them learns of a change by a push only: not while
+ * anybody may write. See PROTOCOL.md, "Bytes of OPEN". */
+static bool bytes_welcome(const struct op *op)
+{
+    const struct msg_open_req *m = &op->req.open;
+    const struct inode *inode = op->inode;
+    return m->inline_max && !m->reopen && !(m->flags & O_TRUNC) && !inode->writers &&
+           !inode->spool && inode->etag && inode->size <= m->inline_max;
+}
+
+static void bytes_woke(struct cache_wait *wait, int error)
+{
+    struct op *op = container_of(wait, struct op, cache_wait);
+    struct inode *inode = op->inode, *moving;
+    if (error == -ESTALE && (inode_busy_moving(inode, &moving) || !bytes_welcome(op)))
+        error = 0; /* renamed or written here meanwhile: opened without bytes */
+    if (error == -ESTALE)
+        inode->fetched_ns = 0; /* replaced: the kernel looks the name up again, and we ask */
+    op_wake(op, error);
+}
+
+static int open_bytes(struct op *op)
+{
+    struct cache_obj *obj;
+    if (!bytes_welcome(op) || op->inode->size == 0)
+        return 0;
+    int r = inode_obj(op->inode, &obj);
+    if (r < 0)
+        return r;
+    op->cache_wait = (struct cache_wait){.done = bytes_woke};
+    list_init(&op->cache_wait.link);
+    return cache_fill_start(obj, 0, op->inode->size, NULL, &op->cache_wait);
+}
+
+/* All of them, into op->buf. false: descriptors do as well. */
+static bool take_bytes(struct op *op)
+{
+    size_t size = op->inode->size, got = 0;
+    struct cache_obj *obj;
+    if (!bytes_welcome(op))
+        return false;
+    if (size == 0)
+        return true;
+    op->buf = inode_obj(op->inode, &obj) == 0 ? malloc(size) : NULL;
+    if (op->buf && cache_obj_pread(obj, op->buf, 0, size, &got) == 0 && got == size)
+        return true;
+    free(take(op->buf));
+    return false;
+}
+
+static int take_descriptors(struct op *op, int fds[2])
+{
+    struct cache_obj *obj;
+    int r = inode_obj(op->inode, &obj);
+    if (r < 0)
+        return r;
+    op->handle->obj = cache_obj_ref(obj);
+    cache_obj_fds(obj, &fds[0], &fds[1]);
+    return 0;
+}
+
 /* From here on it is the client's, unless it gave up or is gone. */
 static void hand_over(struct op *op)
 {
@@ -96,21 +159,18 @@ static void hand_over(struct op *op)
 static int open_reply(struct op *op)
 {
     struct inode *inode = op->inode;
-    struct handle *h = op->handle;
     struct msg_open_rep rep = {.size = inode_size(inode),
                                .keep_cache = session_pages_good(op->session, inode)};
     int fds[2];
-    unsigned nfds = 0;
-    if (!inode->spool && !(op->req.open.flags & O_TRUNC)) {
-        struct cache_obj *obj;
-        int r = inode_obj(inode, &obj);
+    if (take_bytes(op)) {
+        rep.inline_data = 1;
+        rep.stamp = op->fs->change;
+    } else if (!inode->spool && !(op->req.open.flags & O_TRUNC)) {
+        int r = take_descriptors(op, fds);
         if (r < 0)
             return r;
-        h->obj = cache_obj_ref(obj);
-        cache_obj_fds(obj, &fds[0], &fds[1]);
         rep.cached = 1;
-        rep.whole = op->req.open.pass && !op->session->rw && cache_obj_promise(obj);
-        nfds = 2;
+        rep.whole = op->req.open.pass && !op->session->rw && cache_obj_promise(op->handle->obj);
     }
     rep.etag = msg_str_of(inode->etag);
     _cleanup_(str_fini) struct str head = STR_NULL;
@@ -120,13 +180,15 @@ static int open_reply(struct op *op)
     if (r < 0)
         return r;
     hand_over(op);
-    return op_reply_end(op, &head, NULL, 0, fds, nfds);
+    size_t bytes = rep.inline_data ? rep.size : 0;
+    op->session->user->bytes_read += bytes;
+    return op_reply_end(op, &head, op->buf, bytes, fds, rep.cached ? 2 : 0);
 }
 
 const struct op_step open_steps[] = {
     {"find", open_find},            {"wait", open_wait},     {"ask", open_ask},
-    {"version", open_same_version}, {"handle", open_handle}, {"reply", open_reply},
-    {NULL, NULL},
+    {"version", open_same_version}, {"handle", open_handle}, {"bytes", open_bytes},
+    {"reply", open_reply},          {NULL, NULL},
 };
 
 /* ---- CREATE */

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import textwrap
+import threading
 
 import pytest
 
@@ -39,3 +40,28 @@ def python_as(box, user, program):
             f.write(content)
     box.sh("chmod -R a+rX " + lib)
     return box.sh("/usr/bin/python3 %s/program.py" % lib, user=user).stdout
+
+
+class Gate:
+    """Requests of one kind stop at it, before or after they had their effect, until it is opened."""
+
+    def __init__(self, fake, effect_first, nth=1, **which):
+        self.fake, self.effect_first = fake, effect_first
+        self.reached, self.opened = threading.Event(), threading.Event()
+        fake.on(nth=nth, **which).call(self._pass)
+
+    def _answer(self, req):
+        with self.fake.lock:
+            return self.fake.ops.answer(req)
+
+    def _pass(self, req):
+        reply = self._answer(req) if self.effect_first else None
+        self.reached.set()
+        self.opened.wait(20)
+        return reply or self._answer(req)
+
+    def wait(self):
+        assert self.reached.wait(10), "no such request came"
+
+    def open(self):
+        self.opened.set()

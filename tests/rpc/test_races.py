@@ -4,39 +4,14 @@
 what was removed stays removed, and every call is answered."""
 import mmap
 import os
-import threading
 import time
 
 import pytest
 
+from helpers import Gate
 from proto import LIMITS, Client
 
 RDWR, TRUNC = os.O_RDWR, os.O_TRUNC
-
-
-class Gate:
-    """Requests of one kind stop at it, before or after they had their effect, until it is opened."""
-
-    def __init__(self, fake, effect_first, nth=1, **which):
-        self.fake, self.effect_first = fake, effect_first
-        self.reached, self.opened = threading.Event(), threading.Event()
-        fake.on(nth=nth, **which).call(self._pass)
-
-    def _answer(self, req):
-        with self.fake.lock:
-            return self.fake.ops.answer(req)
-
-    def _pass(self, req):
-        reply = self._answer(req) if self.effect_first else None
-        self.reached.set()
-        self.opened.wait(20)
-        return reply or self._answer(req)
-
-    def wait(self):
-        assert self.reached.wait(10), "no such request came"
-
-    def open(self):
-        self.opened.set()
 
 
 @pytest.fixture

@@ -86,12 +86,97 @@ static void test_the_etag_ends_with_the_first_change(void **state)
     handle_unref(h);
 }
 
+static struct handle *add_bytes(uint64_t ino, const char *bytes)
+{
+    struct handle *h = add(ino, O_RDONLY);
+    assert_int_equal(handle_set_bytes(h, bytes, strlen(bytes), msg_str_of("\"e\"")), 0);
+    return h;
+}
+
+static bool has(struct handle *h, const char *bytes)
+{
+    struct view *v = handle_view(h);
+    char buf[16];
+    size_t got;
+
+    if (!v)
+        return false;
+    assert_int_equal(view_read(v, 0, sizeof(buf), buf, &got), 0);
+    assert_int_equal(got, strlen(bytes));
+    assert_memory_equal(buf, bytes, got);
+    view_unref(v);
+    return true;
+}
+
+static void close_it(struct handle *h)
+{
+    handle_drop(h);
+    handle_unref(h);
+}
+
+static void test_bytes_are_forgotten_by_inode(void **state)
+{
+    struct handle *a = add_bytes(2, "two"), *b = add_bytes(3, "three"), *c = add_bytes(2, "two"),
+                  *empty = add_bytes(4, "");
+
+    (void)state;
+    assert_true(has(a, "two") && has(b, "three") && has(empty, ""));
+    handle_forget_bytes(2);
+    assert_false(has(a, "two") || has(c, "two"));
+    assert_true(has(b, "three"));
+    char *etag = handle_etag(a); /* which version it was is still known, for a re-attach */
+    assert_string_equal(etag, "\"e\"");
+    free(etag);
+    struct view *reading = handle_view(b);
+    handle_forget_bytes(0);
+    assert_false(has(b, "three") || has(empty, ""));
+    char buf[16];
+    size_t got;
+    assert_int_equal(view_read(reading, 0, sizeof(buf), buf, &got), 0); /* who had begun goes on */
+    assert_int_equal(got, 5);
+    view_unref(reading);
+    close_it(a);
+    close_it(b);
+    close_it(c);
+    close_it(empty);
+}
+
+static void test_bytes_are_bounded_in_all(void **state)
+{
+    static char bytes[PROTO_INLINE_MAX_BYTES];
+    enum { MANY = 2 * HANDLE_BYTES_MAX / PROTO_INLINE_MAX_BYTES };
+    static struct handle *h[MANY];
+    size_t kept = 0;
+
+    (void)state;
+    assert_int_equal(handle_bytes_room(), PROTO_INLINE_MAX_BYTES);
+    for (size_t i = 0; i < MANY; i++) {
+        h[i] = add(10 + i, O_RDONLY);
+        assert_int_equal(handle_set_bytes(h[i], bytes, sizeof(bytes), msg_str_of("e")), 0);
+        struct view *v = handle_view(h[i]);
+        kept += v ? sizeof(bytes) : 0;
+        view_unref(v);
+    }
+    assert_in_range(kept, HANDLE_BYTES_MAX / 2, HANDLE_BYTES_MAX);
+    assert_int_equal(handle_bytes_room(), 0);
+    assert_int_equal(handle_set_version(h[0], NULL, msg_str_of("f")), 0);
+    close_it(h[1]);
+    assert_int_equal(handle_bytes_room(), PROTO_INLINE_MAX_BYTES);
+    handle_forget_bytes(0);
+    close_it(h[0]);
+    for (size_t i = 2; i < MANY; i++)
+        close_it(h[i]);
+    assert_int_equal(handle_bytes_room(), PROTO_INLINE_MAX_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_are_found_until_dropped),
         cmocka_unit_test(test_all_counts_what_it_gives),
         cmocka_unit_test(test_the_etag_ends_with_the_first_change),
+        cmocka_unit_test(test_bytes_are_forgotten_by_inode),
+        cmocka_unit_test(test_bytes_are_bounded_in_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

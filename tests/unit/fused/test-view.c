@@ -157,6 +157,30 @@ static void test_what_does_not_fit_is_refused(void **state)
     assert_int_equal(view_new(dup(cache), dup(sidecar), SIZE, &v), -EPROTO);
 }
 
+static void test_bytes_are_read_as_a_file(void **state)
+{
+    struct view *v;
+    size_t got = 1;
+
+    (void)state;
+    assert_int_equal(view_new_bytes("hello", 5, &v), 0);
+    assert_int_equal(view_read(v, 0, 100, buf, &got), 0);
+    assert_int_equal(got, 5);
+    assert_memory_equal(buf, "hello", 5);
+    assert_int_equal(view_read(v, 3, 1, buf, &got), 0);
+    assert_int_equal(got, 1);
+    assert_int_equal(buf[0], 'l');
+    assert_int_equal(view_read(v, 5, 10, buf, &got), 0);
+    assert_int_equal(got, 0);
+    assert_int_equal(view_read(v, INT64_MAX - 20, 10, buf, &got), 0);
+    assert_int_equal(got, 0);
+    view_unref(v);
+    assert_int_equal(view_new_bytes(NULL, 0, &v), 0);
+    assert_int_equal(view_read(v, 0, 10, buf, &got), 0);
+    assert_int_equal(got, 0);
+    view_unref(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +189,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_revoked_map_says_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_short_cache_file_is_no_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_refused, setup, teardown),
+        cmocka_unit_test(test_bytes_are_read_as_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,6 +73,14 @@ static void build_open_rep(struct str *out)
         .cached = 1, .size = 5, .keep_cache = 1, .etag = msg_str_of("\"5d41402a\"")});
 }
 
+static void build_open_bytes_rep(struct str *out)
+{
+    msg_head_pack(out, MSG_KIND_REPLY, 0x10002, MSG_OPEN);
+    msg_pack_open_rep(out, &(struct msg_open_rep){
+        .size = 5, .keep_cache = 1, .etag = msg_str_of("\"5d41402a\""), .inline_data = 1,
+        .stamp = 9});
+}
+
 static void build_read_rep(struct str *out)
 {
     msg_head_pack(out, MSG_KIND_REPLY, 0x10003, MSG_READ);
@@ -122,6 +130,7 @@ static const struct example {
     {"LOOKUP reply", build_lookup_rep, NULL, 0},
     {"LOOKUP error", build_lookup_error, NULL, 0},
     {"OPEN reply", build_open_rep, NULL, 2},
+    {"OPEN reply with bytes", build_open_bytes_rep, payload_hello, 0},
     {"READ reply", build_read_rep, payload_hello, 0},
     {"READDIR reply", build_readdir_rep, payload_dirent, 0},
     {"CANCEL request", build_cancel, NULL, 0},
