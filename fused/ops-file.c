@@ -95,6 +95,7 @@ static int take_content(struct req *r, const struct client_reply *reply,
         handle_forget_bytes(r->ino);
     if (rep->inline_data && r->size > 0)
         return take_bytes(r, reply, rep);
+    r->h->tell_at = rep->tell_at;
     return rep->inline_data || reply->payload_len > 0 ? -EPROTO : take_view(r, reply, rep);
 }
 

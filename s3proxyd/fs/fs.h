@@ -25,6 +25,8 @@
 #include "s3proxyd/spool/spool.h"
 #include "s3proxyd/store/store.h"
 
+struct files_ahead;
+
 struct fs {
     struct loop *loop;
     struct mailbox *home;
@@ -148,6 +150,7 @@ struct user {
     uid_t uid;
     uint64_t connections, mounts, handles; /* now */
     uint64_t calls, bytes_read, bytes_written; /* ever */
+    unsigned files_ahead; /* being fetched before they are opened */
 };
 
 struct session {
@@ -172,6 +175,7 @@ struct session {
     void *ring;              /* PROTO_RING_BYTES, or NULL on read-only sessions */
     int ring_fd;
     uint64_t calls;
+    struct files_ahead *files_ahead; /* NULL until a file of a known directory was opened */
     bool dead;               /* connection gone; freed when the last op ended */
 };
 

@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "proto/base/cleanup.h"
+#include "s3proxyd/fs/files-ahead.h"
+#include "s3proxyd/fs/series.h"
 
 static int open_find(struct op *op)
 {
@@ -110,7 +112,7 @@ static void bytes_woke(struct cache_wait *wait, int error)
     op_wake(op, error);
 }
 
-static int open_bytes(struct op *op)
+static int fetch_bytes(struct op *op)
 {
     struct cache_obj *obj;
     if (!bytes_welcome(op) || op->inode->size == 0)
@@ -121,6 +123,29 @@ static int open_bytes(struct op *op)
     op->cache_wait = (struct cache_wait){.done = bytes_woke};
     list_init(&op->cache_wait.link);
     return cache_fill_start(obj, 0, op->inode->size, NULL, &op->cache_wait);
+}
+
+/* A larger one whose beginning was fetched ahead: goes on from there before the first read is heard of. */
+static void fetch_on(struct op *op)
+{
+    uint64_t begin = series_bytes(op->inode->size);
+    struct cache_wait unused = {0};
+    struct cache_obj *obj;
+    if (begin < op->inode->size && !op->inode->spool && op->inode->etag &&
+        inode_obj(op->inode, &obj) == 0 && cache_obj_present(obj, 0, begin))
+        cache_fill_start(obj, 0, begin, &op->handle->history, &unused); /* a hit: nothing waits */
+}
+
+static int open_bytes(struct op *op)
+{
+    const struct msg_open_req *m = &op->req.open;
+    int r = fetch_bytes(op);
+    bool reads = !op->handle->writes && !m->reopen && !(m->flags & O_TRUNC);
+    if (r != 0 && r != -EINPROGRESS)
+        return r;
+    if (reads && files_ahead_opened(op->session, op->inode) && r == 0)
+        fetch_on(op);
+    return r;
 }
 
 /* All of them, into op->buf. false: descriptors do as well. */
@@ -171,6 +196,7 @@ static int open_reply(struct op *op)
             return r;
         rep.cached = 1;
         rep.whole = op->req.open.pass && !op->session->rw && cache_obj_promise(op->handle->obj);
+        rep.tell_at = op->handle->history.tell_at;
     }
     rep.etag = msg_str_of(inode->etag);
     _cleanup_(str_fini) struct str head = STR_NULL;
