@@ -15,6 +15,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 #include "proto/base/str.h"
+#include "s3proxyd/cache/entry.h"
 #include "s3proxyd/cache/fetch.h"
 #include "s3proxyd/cache/fill.h"
 #include "s3proxyd/cache/obj.h"
@@ -82,6 +83,15 @@ static int probe(struct cache *cache, const char **ret_why)
     return errno == EOPNOTSUPP || errno == ENOSYS ? -EOPNOTSUPP : -errno;
 }
 
+static int open_objects(struct cache *cache)
+{
+    if (mkdirat(cache->dir_fd, "objects", 0700) < 0 && errno != EEXIST)
+        return -errno;
+    cache->objects_fd =
+        openat(cache->dir_fd, "objects", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return cache->objects_fd < 0 ? -errno : 0;
+}
+
 static int open_dirs(struct cache *cache, const char **ret_why)
 {
     *ret_why = "the cache directory cannot be made or opened";
@@ -96,13 +106,59 @@ static int open_dirs(struct cache *cache, const char **ret_why)
         r = take_lock(cache, ret_why);
     if (r == 0)
         r = probe(cache, ret_why);
-    if (r < 0)
+    return r < 0 ? r : open_objects(cache);
+}
+
+static bool is_gone(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
+static void forget_closed(struct cache *cache, const struct cache_entry *keep)
+{
+    struct cache_entry *entry, *next;
+
+    list_for_each_safe (entry, next, &cache->lru, lru)
+        if (!entry->obj && entry != keep)
+            entry_forget(entry, cache);
+}
+
+int cache_renew(struct cache *cache, const struct cache_entry *keep)
+{
+    struct cache fresh = {.dir = cache->dir, .dir_fd = -1, .objects_fd = -1, .lock_fd = -1};
+    const char *why = "its subdirectory cannot be made";
+    bool whole = is_gone(cache->dir_fd);
+    int r;
+
+    if (!whole && !is_gone(cache->objects_fd))
+        return -ENOENT;
+    if (whole) {
+        r = open_dirs(&fresh, &why);
+    } else {
+        fresh.dir_fd = cache->dir_fd;
+        r = open_objects(&fresh);
+    }
+    if (r < 0) {
+        log_error("cache", "the cache directory %s was deleted and cannot be made anew: %s: %s",
+                  log_esc(cache->dir), why, strerror(-r));
+        if (whole)
+            closep(&fresh.dir_fd);
+        closep(&fresh.lock_fd);
         return r;
-    if (mkdirat(cache->dir_fd, "objects", 0700) < 0 && errno != EEXIST)
-        return -errno;
-    cache->objects_fd =
-        openat(cache->dir_fd, "objects", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    return cache->objects_fd < 0 ? -errno : 0;
+    }
+    log_warn("cache", "the cache directory %s was deleted: made anew", log_esc(cache->dir));
+    if (whole) {
+        closep(&cache->dir_fd);
+        closep(&cache->lock_fd);
+        cache->lock_fd = fresh.lock_fd;
+    }
+    closep(&cache->objects_fd);
+    cache->dir_fd = fresh.dir_fd;
+    cache->objects_fd = fresh.objects_fd;
+    forget_closed(cache, keep);
+    return 0;
 }
 
 static void release(struct cache *cache)

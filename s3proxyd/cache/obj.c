@@ -155,6 +155,8 @@ static int obj_create(struct cache *cache, struct cache_entry *entry, uint64_t o
     r = space_reserve(cache, entry, side_file_charge(object_size), true);
     if (r == 0)
         r = make_files(obj, object_size);
+    if (r == -ENOENT && cache_renew(cache, entry) == 0)
+        r = make_files(obj, object_size);
     if (r < 0) {
         entry_unlink(cache, entry->hash);
         space_recharge(cache, entry, 0);

@@ -54,6 +54,10 @@ struct cache {
     bool space_warned;
 };
 
+/* If somebody deleted the directories: makes them anew and forgets what was in them, but for keep and what
+ * is open, which lives on without a name. 0 | -ENOENT: they are there | -errno */
+int cache_renew(struct cache *cache, const struct cache_entry *keep);
+
 struct obj_span { /* blocks [first, end) */
     uint64_t first, end;
 };

@@ -85,6 +85,10 @@ class Rule:
         """The connection is reset after n bytes of the body."""
         return self._do("reset_at", n)
 
+    def stall_at(self, n, seconds=3600):
+        """After n bytes of the body nothing more comes, and the connection stays."""
+        return self._do("stall_at", n, seconds)
+
     def silence(self, seconds=3600):
         return self._do("silence", seconds)
 
@@ -326,6 +330,11 @@ class _Handler(BaseHTTPRequestHandler):
         r.cut, r.reset = n, True
         return r
 
+    def _act_stall_at(self, req, reply, n, seconds):
+        r = reply or self._ordinary(req)
+        r.cut, r.stall = n, seconds
+        return r
+
     def _act_silence(self, req, reply, seconds):
         self.server_s3.closing.wait(seconds)
         return self._act_close(req, reply)
@@ -384,6 +393,9 @@ class _Handler(BaseHTTPRequestHandler):
                     return
         else:
             self.wfile.write(body)
+        if reply.stall:
+            self.wfile.flush()
+            self.server_s3.closing.wait(reply.stall)
         if reply.reset:
             self.wfile.flush()
             time.sleep(0.05)  # what was sent must arrive before the reset overtakes it

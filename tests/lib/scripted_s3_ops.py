@@ -16,7 +16,7 @@ class Reply:
     def __init__(self, status=200, body=b"", headers=None):
         self.status, self.body = status, body if isinstance(body, bytes) else body.encode()
         self.headers = dict(headers or {})
-        self.cut, self.reset, self.trickle = None, False, 0
+        self.cut, self.reset, self.trickle, self.stall = None, False, 0, 0
 
 
 def error_reply(status, code, message, extra=""):
