@@ -4,12 +4,12 @@
  *
  *     ROWS     inodes.db: numbers and attributes that outlived a restart (once per process)
  *     SAVED    meta.db: a listing that is still young enough (once per process)
- *     PAGES    the store, page after page
- *     apply    prefixes, then objects, then the names that were not mentioned
+ *     PAGES    the store: the first page, or all of them side by side (pages.c)
  *
- * All pages are collected before any is applied: an object `a` and a prefix `a/` may lie pages apart, and
- * the directory wins. */
-#include "s3proxyd/fs/dir.h"
+ * Each page is merged as it comes (dir-apply.c). Who only wants to know a name waits for the first page:
+ * most directories have no second one. */
+#include "s3proxyd/fs/dir-load.h"
+#include "s3proxyd/fs/walk.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,34 +18,25 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
-#define DIR_ENTRIES_MAX (8u * 1024 * 1024) /* a directory larger than that cannot be listed */
+#define RESTARTS_MAX 2u
 
-enum load_phase { LOAD_ROWS, LOAD_SAVED, LOAD_PAGES };
-
-struct dir_load {
-    struct inode *dir;
-    enum load_phase phase;
-    bool rows_only;
-    uint64_t ttl_ms;
-    struct list waiters;
-    struct db_read read;
-    struct store_req req;
-    char *key, *token;
-    struct store_entry *entries;
-    size_t nentries, cap;
-    uint64_t asked_ns, asked_change, hidden;
-    int64_t asked_real_ns;
-    bool marker;
-};
-
-static void load_rows(struct dir_load *l);
 static void load_saved(struct dir_load *l);
-static void load_page(struct dir_load *l);
+static void load_pages(struct dir_load *l);
+static void load_again(struct dir_load *l);
 
-static void entry_free(struct store_entry *e)
+static void load_wake(struct list *waiters, enum dir_want upto, int error)
 {
-    free(e->key);
-    free(e->etag);
+    struct list woken = LIST_INIT(woken);
+    struct dir_wait *w, *next;
+    list_for_each_safe(w, next, waiters, link)
+        if (w->want <= upto) {
+            list_del(&w->link);
+            list_add_tail(&woken, &w->link);
+        }
+    while ((w = list_first(&woken, struct dir_wait, link))) {
+        list_del(&w->link);
+        w->done(w, error);
+    }
 }
 
 static void load_end(struct dir_load *l, int error)
@@ -53,165 +44,36 @@ static void load_end(struct dir_load *l, int error)
     struct list waiters = LIST_INIT(waiters);
     list_splice_tail(&waiters, &l->waiters);
     l->dir->dir->load = NULL;
-    for (size_t i = 0; i < l->nentries; i++)
-        entry_free(&l->entries[i]);
-    free(l->entries);
+    load_wake(&waiters, DIR_WHOLE, error);
+    dir_apply_forget(l);
+    pages_fini(&l->pages);
     free(l->key);
-    free(l->token);
-    struct dir_wait *w;
-    while ((w = list_first(&waiters, struct dir_wait, link))) {
-        list_del(&w->link);
-        w->done(w, error);
-    }
     inode_unref(l->dir);
     free(l);
 }
 
-/* ---- apply */
-
-static int apply_one(struct dir_load *l, const struct store_entry *e, bool is_dir)
+static void load_stamp(struct dir_load *l)
 {
-    size_t len, prefix_len = strlen(l->key);
-    if (e->key_len == prefix_len) { /* the marker of this directory itself */
-        l->marker = true;
-        return 0;
-    }
-    const char *name = key_entry_name(e->key, e->key_len, prefix_len, &len);
-    if (!name || (!is_dir && memchr(name, '/', e->key_len - prefix_len))) {
-        l->hidden++;
-        return 0;
-    }
-    struct inode *child = inode_child(l->dir, name, len);
-    if (!is_dir && child && child->is_dir && child->fetched_ns == l->asked_ns)
-        return 0; /* hidden behind the directory of the same name */
-    struct inode_news news = {is_dir, e->etag, e->size, e->mtime_ns, l->asked_ns, l->asked_change};
-    int r = inode_learn(l->dir, name, len, &news, &child);
-    if (r < 0)
-        return r;
-    child->fetched_ns = l->asked_ns; /* also when ours was newer: it was mentioned */
-    inode_unref(child);
-    return 0;
+    l->asked_ns = clock_mono_ns();
+    l->asked_real_ns = clock_real_ns();
+    l->asked_change = l->dir->tree->fs->change;
 }
 
-static void apply_absent(struct dir_load *l)
-{
-    struct dir *d = l->dir->dir;
-    for (size_t i = 0; i < d->nslots; i++) {
-        _cleanup_(inode_unrefp) struct inode *c = d->slots[i] ? inode_ref(d->slots[i]) : NULL;
-        if (c && c->fetched_ns != l->asked_ns)
-            inode_learn_absent(c, l->asked_change);
-    }
-}
+/* ---- what a walk brought */
 
-static int apply(struct dir_load *l)
+static void load_given(struct dir_load *l)
 {
-    if (l->dir->gone)
-        return -ENOENT;
-    for (int dirs = 1; dirs >= 0; dirs--)
-        for (size_t i = 0; i < l->nentries; i++) {
-            if (l->entries[i].is_prefix != (dirs == 1))
-                continue;
-            int r = apply_one(l, &l->entries[i], dirs == 1);
-            if (r < 0)
-                return r;
-        }
-    apply_absent(l);
-    struct dir *d = l->dir->dir;
-    d->complete = true;
-    d->listed_ns = l->asked_ns;
-    d->marker = d->marker || l->marker;
-    d->hidden = l->hidden;
-    if (l->hidden)
-        log_debug("dir", "%s: %llu keys cannot be shown as paths", log_esc(l->key),
-                  (unsigned long long)l->hidden);
-    return 0;
-}
-
-/* ---- meta.db */
-
-static void save(struct dir_load *l)
-{
-    struct dir *d = l->dir->dir;
-    size_t n = 0, prefix_len = strlen(l->key);
-    _cleanup_(freep) struct db_listing_entry *rows = calloc(l->nentries + 1, sizeof(*rows));
-    if (!rows || l->dir->changed > l->asked_change)
-        return; /* something changed meanwhile: the next listing is saved */
-    for (size_t i = 0; i < l->nentries; i++) {
-        struct store_entry *e = &l->entries[i];
-        size_t len;
-        const char *name = key_entry_name(e->key, e->key_len, prefix_len, &len);
-        if (!name || (!e->is_prefix && memchr(name, '/', e->key_len - prefix_len)))
-            continue;
-        e->key[prefix_len + len] = 0; /* the entries end with this load */
-        rows[n++] = (struct db_listing_entry){name, e->is_prefix, e->size, e->mtime_ns, e->etag};
-    }
-    struct db_listing listing = {l->asked_real_ns, l->marker, rows, n};
-    db_put_listing(l->dir->tree->fs->db, l->dir->tree->bucket_no, l->key, &listing);
-    d->listing_saved = true;
-}
-
-static int take_entry(struct dir_load *l, struct store_entry *e)
-{
-    if (l->nentries == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 64;
-        struct store_entry *p =
-            cap > DIR_ENTRIES_MAX ? NULL : reallocarray(l->entries, cap, sizeof(*p));
-        if (!p)
-            return -ENOMEM;
-        l->entries = p;
-        l->cap = cap;
-    }
-    l->entries[l->nentries++] = *e;
-    *e = (struct store_entry){0};
-    return 0;
-}
-
-static int take_saved(struct dir_load *l, const struct db_listing *listing)
-{
-    l->marker = listing->marker;
-    for (size_t i = 0; i < listing->nentries; i++) {
-        const struct db_listing_entry *s = &listing->entries[i];
-        struct store_entry e = {.is_prefix = s->is_dir, .size = s->size, .mtime_ns = s->mtime_ns};
-        e.key = str_dup_printf("%s%s%s", l->key, s->name, s->is_dir ? "/" : "");
-        e.etag = s->etag && *s->etag ? strdup(s->etag) : NULL;
-        e.key_len = e.key ? strlen(e.key) : 0;
-        if (!e.key || take_entry(l, &e) < 0) {
-            entry_free(&e);
-            return -ENOMEM;
-        }
-    }
-    return 0;
-}
-
-static void saved_done(struct db_read *read)
-{
-    struct dir_load *l = container_of(read, struct dir_load, read);
-    uint64_t now = clock_mono_ns();
-    if (read->error == 0 && read->listing) {
-        int64_t age = clock_real_ns() - read->listing->fetched_ns;
-        l->dir->dir->listing_saved = true;
-        if (age >= 0 && (uint64_t)age < l->ttl_ms * NS_PER_MS && (uint64_t)age < now &&
-            take_saved(l, read->listing) == 0) {
-            l->asked_ns = now - (uint64_t)age;
-            load_end(l, apply(l));
-            return;
-        }
-    }
-    load_page(l);
-}
-
-static void load_saved(struct dir_load *l)
-{
-    l->phase = LOAD_SAVED;
-    if (l->dir->dir->listed_ns || l->dir->changed) { /* known better already in this process */
-        load_page(l);
+    size_t fresh = 0;
+    if (dir_apply_outdated(l) && !list_empty(&l->waiters)) {
+        load_again(l);
         return;
     }
-    l->read = (struct db_read){.kind = DB_READ_LISTING,
-                               .bucket = l->dir->tree->bucket_no,
-                               .name = l->key,
-                               .done = saved_done};
-    db_read_start(l->dir->tree->fs->db, &l->read);
+    int r = dir_apply_entries(l, l->given, l->ngiven, NULL, &fresh);
+    if (r == 0)
+        r = dir_apply_end(l);
+    if (r == 0)
+        dir_apply_save(l);
+    load_end(l, r);
 }
 
 /* ---- inodes.db */
@@ -249,7 +111,10 @@ static void rows_done(struct db_read *read)
     for (size_t i = 0; i < read->nrows; i++)
         row_apply(l->dir, &read->rows[i]);
     l->dir->dir->rows_loaded = true;
-    if (l->rows_only)
+    load_wake(&l->waiters, DIR_ROWS, 0);
+    if (l->given)
+        load_given(l);
+    else if (l->want == DIR_ROWS)
         load_end(l, 0);
     else
         load_saved(l);
@@ -265,36 +130,156 @@ static void load_rows(struct dir_load *l)
     db_read_start(l->dir->tree->fs->db, &l->read);
 }
 
-/* ---- the store */
+/* ---- meta.db */
 
-static void page_done(struct store_req *req)
+/* An old listing tells at least where to cut the directory into pieces. */
+static void hints_from_saved(struct dir_load *l, const struct db_listing *listing)
 {
-    struct dir_load *l = container_of(req, struct dir_load, req);
-    int r = req->error;
-    for (size_t i = 0; r == 0 && i < req->nentries; i++)
-        r = take_entry(l, &req->entries[i]);
-    free(l->token);
-    l->token = take(req->next_token);
-    if (r < 0)
-        log_debug("dir", "listing %s: %s", log_esc(l->key), log_esc(req->error_text));
-    store_req_fini(req);
-    if (r == 0 && l->token) {
-        load_page(l);
+    size_t n = 0;
+    if (listing->nentries <= PAGES_KEYS)
         return;
-    }
-    if (r == 0)
-        r = apply(l);
-    if (r == 0)
-        save(l);
-    load_end(l, r);
+    l->dir->dir->large = true;
+    _cleanup_(freep) const char **names = calloc(listing->nentries, sizeof(*names));
+    for (size_t i = 0; names && i < listing->nentries; i++)
+        if (key_name_check(listing->entries[i].name, strlen(listing->entries[i].name)) == 0)
+            names[n++] = listing->entries[i].name;
+    if (names)
+        pages_hints(l->key, names, n, &l->pages.hints, &l->pages.nhints);
 }
 
-static void load_page(struct dir_load *l)
+static void saved_done(struct db_read *read)
 {
+    struct dir_load *l = container_of(read, struct dir_load, read);
+    uint64_t now = clock_mono_ns();
+    if (l->given) {
+        load_given(l);
+        return;
+    }
+    if (read->error == 0 && read->listing) {
+        int64_t age = clock_real_ns() - read->listing->fetched_ns;
+        l->dir->dir->listing_saved = true;
+        if (age >= 0 && (uint64_t)age < l->ttl_ms * NS_PER_MS && (uint64_t)age < now) {
+            l->asked_ns = now - (uint64_t)age;
+            int r = dir_apply_saved(l, read->listing);
+            load_end(l, r < 0 ? r : dir_apply_end(l));
+            return;
+        }
+        hints_from_saved(l, read->listing);
+    }
+    load_pages(l);
+}
+
+static void load_saved(struct dir_load *l)
+{
+    l->phase = LOAD_SAVED;
+    if (l->dir->dir->listed_ns || l->dir->changed) { /* known better already in this process */
+        load_pages(l);
+        return;
+    }
+    l->read = (struct db_read){.kind = DB_READ_LISTING,
+                               .bucket = l->dir->tree->bucket_no,
+                               .name = l->key,
+                               .done = saved_done};
+    db_read_start(l->dir->tree->fs->db, &l->read);
+}
+
+/* ---- the store */
+
+static void hints_from_slots(struct dir_load *l)
+{
+    const struct dir *d = l->dir->dir;
+    size_t n = 0;
+    if (l->pages.nhints || d->live <= PAGES_KEYS || !d->complete)
+        return;
+    _cleanup_(freep) const char **names = calloc(d->live, sizeof(*names));
+    for (size_t i = 0; names && i < d->nslots && n < d->live; i++)
+        if (d->slots[i])
+            names[n++] = d->slots[i]->name;
+    if (names)
+        pages_hints(l->key, names, n, &l->pages.hints, &l->pages.nhints);
+}
+
+static int page_shown(struct pages *p, struct store_entry *entries, size_t n, const char *until,
+                      size_t *ret_new)
+{
+    return dir_apply_entries(container_of(p, struct dir_load, pages), entries, n, until, ret_new);
+}
+
+/* Something was removed or changed behind the listing's back, and somebody who came later waits for it. */
+static bool once_more(struct dir_load *l)
+{
+    if (!dir_apply_outdated(l) || list_empty(&l->waiters) ||
+        l->restarts == RESTARTS_MAX)
+        return false;
+    load_again(l);
+    return true;
+}
+
+static void load_again(struct dir_load *l)
+{
+    l->restarts++;
+    dir_apply_forget(l);
+    pages_fini(&l->pages);
+    l->first_shown = false;
+    load_stamp(l);
+    load_pages(l);
+}
+
+static void pages_done(struct pages *p, int error)
+{
+    struct dir_load *l = container_of(p, struct dir_load, pages);
+    if (p->unordered)
+        l->dir->tree->unordered = true;
+    if (error < 0)
+        log_debug("dir", "listing %s: %s", log_esc(l->key), log_esc(p->error_text));
+    if (error == 0 && p->truncated) {
+        error = dir_apply_first(l);
+        l->first_shown = true;
+        if (error == 0) {
+            load_wake(&l->waiters, DIR_FIRST, 0);
+            if (l->want == DIR_WHOLE) {
+                pages_go_on(p);
+                return;
+            }
+        }
+        load_end(l, error);
+        return;
+    }
+    if (error == 0 && once_more(l))
+        return;
+    if (error == 0)
+        error = dir_apply_end(l);
+    if (error == 0)
+        dir_apply_save(l);
+    load_end(l, error);
+}
+
+static void load_pages(struct dir_load *l)
+{
+    struct tree *t = l->dir->tree;
+    l->phase = LOAD_PARKED;
+    if (walk_brings(l))
+        return;
     l->phase = LOAD_PAGES;
-    l->req = (struct store_req){
-        .op = STORE_LIST, .key = l->key, .list.token = l->token, .done = page_done};
-    store_submit(l->dir->tree->store, &l->req);
+    if (l->want == DIR_WHOLE)
+        hints_from_slots(l);
+    l->pages = (struct pages){.store = t->store,
+                              .prefix = l->key,
+                              .side_by_side = tree_is_far(t) && !t->unordered,
+                              .hints = l->pages.hints,
+                              .nhints = l->pages.nhints,
+                              .one = !l->pages.nhints,
+                              .in_flight = &t->fs->listings,
+                              .page = page_shown,
+                              .done = pages_done};
+    int r = pages_start(&l->pages);
+    if (r < 0)
+        load_end(l, r);
+}
+
+void dir_load_resume(struct dir_load *l)
+{
+    load_pages(l);
 }
 
 /* ---- start */
@@ -311,9 +296,7 @@ static int load_new(struct inode *dir, struct dir_load **ret)
     }
     l->dir = inode_ref(dir);
     list_init(&l->waiters);
-    l->asked_ns = clock_mono_ns();
-    l->asked_real_ns = clock_real_ns();
-    l->asked_change = dir->tree->fs->change;
+    load_stamp(l);
     dir->dir->load = l;
     *ret = l;
     return 0;
@@ -329,38 +312,76 @@ int dir_rows_start(struct inode *dir, struct dir_wait *wait)
         int r = load_new(dir, &l);
         if (r < 0)
             return r;
-        l->rows_only = true;
+        l->want = DIR_ROWS;
         load_rows(l);
     }
+    wait->want = DIR_ROWS;
     list_add_tail(&d->load->waiters, &wait->link);
+    return -EINPROGRESS;
+}
+
+static int load_start(struct inode *dir, uint64_t ttl_ms, enum dir_want want, struct dir_wait *wait)
+{
+    struct dir *d = dir->dir;
+    struct dir_load *l = d->load;
+    int r = l ? 0 : load_new(dir, &l);
+    if (r < 0)
+        return r;
+    bool fresh = l->want == 0;
+    l->want = MAX(l->want, want);
+    l->ttl_ms = l->ttl_ms ? MIN(l->ttl_ms, ttl_ms) : ttl_ms;
+    wait->want = want;
+    list_add_tail(&l->waiters, &wait->link);
+    if (fresh && d->rows_loaded)
+        load_saved(l);
+    else if (fresh)
+        load_rows(l);
     return -EINPROGRESS;
 }
 
 int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
 {
-    struct dir *d = dir->dir;
-    if (!d->load) {
-        struct dir_load *l;
-        int r = load_new(dir, &l);
-        if (r < 0)
-            return r;
-        l->ttl_ms = ttl_ms;
-        if (d->rows_loaded)
-            load_saved(l);
-        else
-            load_rows(l);
-    } else {
-        d->load->rows_only = false; /* whoever wanted the rows gets more */
-        d->load->ttl_ms = MIN(d->load->ttl_ms ? d->load->ttl_ms : ttl_ms, ttl_ms);
+    int r = load_start(dir, ttl_ms, DIR_WHOLE, wait);
+    if (dir->dir->load)
+        dir->dir->load->for_reader = true;
+    return r;
+}
+
+int dir_first_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
+{
+    if (dir->dir->load && dir->dir->load->first_shown)
+        return 0;
+    return load_start(dir, ttl_ms, DIR_FIRST, wait);
+}
+
+void dir_give(struct inode *dir, struct dir_given *g)
+{
+    struct dir_load *l = dir->dir->load;
+    bool late = dir->dir->listed_ns >= g->asked_ns || (l && (l->phase == LOAD_PAGES || l->given));
+    if (late || (!l && load_new(dir, &l) < 0)) {
+        dir_entries_free(take(g->entries), g->n);
+        if (l && l->phase == LOAD_PARKED)
+            dir_load_resume(l);
+        return;
     }
-    list_add_tail(&d->load->waiters, &wait->link);
-    return -EINPROGRESS;
+    bool new = l->want == 0, parked = l->phase == LOAD_PARKED;
+    l->want = DIR_WHOLE;
+    l->given = take(g->entries);
+    l->ngiven = g->n;
+    l->asked_ns = g->asked_ns;
+    l->asked_change = g->asked_change;
+    l->asked_real_ns = g->asked_real_ns;
+    if (parked || (new && dir->dir->rows_loaded))
+        load_given(l);
+    else if (new)
+        load_rows(l);
 }
 
 bool dir_load_join(struct inode *dir, struct dir_wait *wait)
 {
     if (!dir->dir->load)
         return false;
+    wait->want = DIR_WHOLE;
     list_add_tail(&dir->dir->load->waiters, &wait->link);
     return true;
 }

@@ -9,8 +9,11 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
+#include "s3proxyd/fs/walk.h"
 
 #define DIR_SLOTS_MAX (16u * 1024 * 1024)
+#define LISTING_TTL_MS 1000u /* what is out of date at once is not worth a whole page */
+#define SMALL_DIR 64u
 #define DIR_PACK_QUIET_NS (60 * NS_PER_S) /* a reader that paused longer may see an entry twice */
 
 int dir_alloc(struct inode *dir)
@@ -28,6 +31,7 @@ void dir_free(struct inode *dir)
         return;
     must(dir->dir->live == 0 && !dir->dir->load);
     free(dir->dir->slots);
+    free(dir->dir->covered);
     free(take(dir->dir));
 }
 
@@ -46,6 +50,13 @@ static void dir_pack(struct dir *d)
     d->nslots = to;
 }
 
+/* A name is missing from the slots: nothing may be concluded from that. */
+static void dir_incomplete(struct dir *d)
+{
+    d->complete = false;
+    free(take(d->covered));
+}
+
 int dir_add(struct inode *inode)
 {
     if (inode->listed || !inode->parent)
@@ -57,8 +68,10 @@ int dir_add(struct inode *inode)
         size_t cap = d->cap ? d->cap * 2 : 8;
         struct inode **slots =
             cap > DIR_SLOTS_MAX ? NULL : reallocarray(d->slots, cap, sizeof(*slots));
-        if (!slots)
+        if (!slots) {
+            dir_incomplete(d);
             return -ENOMEM;
+        }
         d->slots = slots;
         d->cap = cap;
     }
@@ -90,6 +103,8 @@ bool dir_fresh(const struct inode *dir, uint64_t ttl_ms)
 void dir_expire(struct inode *dir)
 {
     dir->dir->listed_ns = 0;
+    dir->dir->expired_ns = clock_mono_ns();
+    free(take(dir->dir->covered));
     dir_unsave_listing(dir);
 }
 
@@ -127,7 +142,7 @@ void dir_drop_children(struct inode *dir)
             dir_drop_children(child);
         inode_detach(child);
     }
-    d->complete = false;
+    dir_incomplete(d);
     d->listed_ns = 0;
 }
 
@@ -144,9 +159,61 @@ void dir_trim(struct inode *dir)
         dir_remove(child);
         inode_unref(child);
     }
-    d->complete = false;
+    dir_incomplete(d);
     if (d->live == 0)
         d->nslots = 0;
+}
+
+bool dir_covers(const char *covered, const char *name, size_t len)
+{
+    size_t end = strlen(covered);
+    int c = strncmp(covered, name, len);
+    if (c != 0)
+        return c > 0 && !(end && covered[end - 1] == '/' && len >= end &&
+                          memcmp(covered, name, end - 1) == 0);
+    /* Some servers sort "a/" as "a": then "a-b" comes behind it. */
+    return (unsigned char)covered[len] >= '/';
+}
+
+/* Somebody who asks for the same absent name again waits for it to come: a listing that was made for another
+ * purpose does not let them wait for as long as it is young. */
+static bool asked_before(struct inode *dir, const char *name, size_t len, uint64_t listed_ns)
+{
+    uint64_t hash = table_hash_bytes(name, len), now = clock_mono_ns();
+    if (now - listed_ns < NEGATIVE_TTL_MS * NS_PER_MS)
+        return false;
+    for (unsigned i = 0; i < DIR_ABSENT; i++)
+        if (dir->dir->absent[i].hash == hash && dir->dir->absent[i].asked_ns)
+            return true;
+    dir_note_absent(dir, name, len, now);
+    return false;
+}
+
+bool dir_lacks(struct inode *dir, const char *name, size_t len, uint64_t ttl_ms)
+{
+    const struct dir *d = dir->dir;
+    if (dir_known_absent(dir, name, len))
+        return true;
+    if (dir_fresh(dir, ttl_ms))
+        return d->read_whole || !asked_before(dir, name, len, d->listed_ns);
+    return d->covered && clock_mono_ns() - d->covered_ns < ttl_ms * NS_PER_MS &&
+           dir_covers(d->covered, name, len) && !asked_before(dir, name, len, d->covered_ns);
+}
+
+void dir_used(struct inode *dir)
+{
+    if (dir->dir->ahead)
+        walk_used(dir);
+}
+
+bool dir_worth_listing(const struct inode *dir, bool known, uint64_t ttl_ms)
+{
+    const struct dir *d = dir->dir;
+    if (!tree_is_far(dir->tree) || ttl_ms < LISTING_TTL_MS || d->large || d->live > PAGES_KEYS ||
+        dir_fresh(dir, ttl_ms))
+        return false;
+    /* One name asked for again and again is not a reason to list its hundred neighbours each time. */
+    return !known || d->live <= SMALL_DIR || d->probes > 0;
 }
 
 uint64_t dir_names_known(const struct inode *dir)

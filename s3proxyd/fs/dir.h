@@ -21,16 +21,39 @@ uint64_t dir_names_known(const struct inode *dir); /* live children in memory */
 /* A short memory of absent names, so that a CREATE after a failed LOOKUP does not ask again. */
 void dir_note_absent(struct inode *dir, const char *name, size_t len, uint64_t asked_ns);
 bool dir_known_absent(const struct inode *dir, const char *name, size_t len);
+/* Does what is known of the directory, not older than ttl_ms, say that it has no such name? */
+bool dir_lacks(struct inode *dir, const char *name, size_t len, uint64_t ttl_ms);
+/* Does a page whose greatest key (behind the prefix) is `covered` decide about that name, as a file and as a
+ * directory? */
+bool dir_covers(const char *covered, const char *name, size_t len);
+/* Somebody looks into it. */
+void dir_used(struct inode *dir);
+/* Is the first page the cheaper way to learn about one name? known: it was there before. */
+bool dir_worth_listing(const struct inode *dir, bool known, uint64_t ttl_ms);
 
+enum dir_want { DIR_ROWS = 1, DIR_FIRST, DIR_WHOLE };
 struct dir_wait {
     struct list link;
+    enum dir_want want;
     void (*done)(struct dir_wait *wait, int error);
 };
 /* Rows of inodes.db below the directory, once per process. 0: in memory | -EINPROGRESS | -errno */
 int dir_rows_start(struct inode *dir, struct dir_wait *wait);
+/* The first page of the listing at least. 0: was shown | -EINPROGRESS | -errno */
+int dir_first_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
 /* A complete listing, from meta.db when that one is younger than ttl_ms, else from the store.
  * Joins a load that is under way. -EINPROGRESS | -errno */
 int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
+/* A complete listing that was found on the way. Takes the entries. */
+struct dir_given {
+    struct store_entry *entries;
+    size_t n;
+    uint64_t asked_ns, asked_change;
+    int64_t asked_real_ns;
+};
+void dir_give(struct inode *dir, struct dir_given *given);
+void dir_entries_free(struct store_entry *entries, size_t n); /* the array, too */
 /* Waits for a load under way, whoever wanted it. false: there is none */
 bool dir_load_join(struct inode *dir, struct dir_wait *wait);
 void dir_wait_cancel(struct dir_wait *wait); /* silent; the load goes on */
+void dir_load_removed(struct inode *dir, const char *name); /* a child lost its name, not by the load */

@@ -13,6 +13,7 @@
 #include "proto/base/log.h"
 #include "s3proxyd/fs/commit.h"
 #include "s3proxyd/fs/dir.h"
+#include "s3proxyd/fs/walk.h"
 
 #define SWEEP_MS 10000u
 #define RETRY_MS 1000u
@@ -75,6 +76,7 @@ static void sweep_tick(void *arg)
         inode_unref(unused[k]);
     }
     sweep_rows(fs);
+    walk_sweep(fs);
     loop_timer_set_ms(fs->sweep, SWEEP_MS);
 }
 
@@ -99,6 +101,7 @@ int fs_new(const struct fs_config *config, struct fs **ret_fs)
     list_init(&fs->trees);
     list_init(&fs->sessions);
     list_init(&fs->dirty);
+    list_init(&fs->walks);
     int r = getrandom(&fs->instance, sizeof(fs->instance), 0) == sizeof(fs->instance) ? 0 : -EIO;
     if (r == 0)
         r = loop_timer_new(fs->loop, retry_tick, fs, &fs->retry);
@@ -134,7 +137,7 @@ bool fs_quiet(const struct fs *fs)
         if (i->commit || (i->dir && i->dir->load))
             return false;
     }
-    return fs->ops == 0 && cache_idle(fs->cache);
+    return fs->ops == 0 && fs->listings == 0 && cache_idle(fs->cache);
 }
 
 /* Everything of the table, leaves first. Rows stay: mounts survive us. */
@@ -167,6 +170,7 @@ void fs_free(struct fs *fs)
     fs->closing = true;
     while ((s = list_first(&fs->sessions, struct session, link)))
         session_hang_up(s);
+    walk_end_all(fs);
     free_inodes(fs);
     struct tree *t, *next;
     list_for_each_safe(t, next, &fs->trees, link) {

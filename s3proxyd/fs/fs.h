@@ -39,7 +39,7 @@ struct fs {
     struct table inodes; /* by number */
     struct table names;  /* by (parent, name) */
     struct table users;  /* struct user, by uid */
-    struct list trees, sessions;
+    struct list trees, sessions, walks;
     struct list dirty;   /* inodes with unsaved data */
     struct loop_timer *sweep, *retry;
     uint64_t change;     /* the stamp of the newest change */
@@ -51,6 +51,7 @@ struct fs {
     uint64_t first_ino;  /* smaller numbers are of earlier processes */
     bool swept;          /* their forgotten rows are removed */
     uint64_t ops;        /* running */
+    uint64_t listings;   /* requests for pages under way, also those nobody waits for */
     uint64_t commit_failures;
 };
 
@@ -81,6 +82,7 @@ struct tree {
     struct inode *root;  /* key "" */
     struct alock topology; /* held while a directory goes to another one: no two into each other */
     unsigned sessions;
+    bool unordered;      /* its pages do not come in the order of S3: no two are asked side by side */
 };
 
 /* A directory's contents. Slots give readdir stable cookies: an entry keeps its slot for life, removed ones
@@ -94,6 +96,12 @@ struct dir {
     bool marker;            /* the marker object `key/` is known to exist */
     bool listing_saved;     /* meta.db has, or may have from an earlier process, a listing of it */
     uint64_t listed_ns;     /* CLOCK_MONOTONIC, start of the listing; 0: never */
+    uint64_t expired_ns;    /* last dir_expire(): a listing asked for before is out of date */
+    bool read_whole;        /* it was listed for somebody who read it, not for the sake of one name */
+    bool large;             /* the last listing had more than one page */
+    unsigned probes;        /* single names asked since the last listing */
+    char *covered;          /* what the first page decided about, up to this key; see dir_covers() */
+    uint64_t covered_ns;
     uint64_t hidden;        /* keys of the last listing that cannot be shown as paths */
     uint64_t read_ns;       /* last readdir */
     uint64_t trimmed_ns;    /* last dir_trim() */
@@ -102,6 +110,12 @@ struct dir {
     } absent[DIR_ABSENT];
     unsigned absent_next;
     struct dir_load *load;  /* one at a time; others wait for it */
+    struct walk *walk;      /* through what lies below */
+    size_t ahead;           /* entries a walk brought before anybody asked; 0 once somebody looked */
+    unsigned kids;          /* directories in it that were listed one by one, lately */
+    unsigned walk_failures; /* walks that found nothing but large directories */
+    size_t kid_slot;        /* the last of them */
+    uint64_t kids_ns;
 };
 
 struct inode {
@@ -129,6 +143,7 @@ struct inode {
     uint64_t size;
     int64_t store_mtime_ns;
     uint64_t fetched_ns;     /* CLOCK_MONOTONIC of when the store said so; 0: must ask */
+    uint64_t mention_ns;     /* start of the last listing that mentioned it */
     uint64_t changed;        /* fs->change of the newest change made here */
     uint64_t data_changed;   /* fs->change of the newest change of its bytes, whoever made it */
 
@@ -222,6 +237,8 @@ struct tree *tree_find(struct fs *fs, const char *endpoint, const char *bucket,
 /* Takes store and cred on success. 0 | -errno */
 int tree_new(struct fs *fs, struct store *store, struct cred *cred, struct tree **ret_tree);
 void tree_release(struct tree *tree); /* a session ended */
+/* Does a question take long enough that asking ahead pays? */
+bool tree_is_far(const struct tree *tree);
 /* Something at parent/name changed through `tree`: other trees of the bucket must ask again. */
 void tree_echo(struct tree *tree, struct inode *parent, const char *name);
 

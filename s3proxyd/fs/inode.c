@@ -200,6 +200,7 @@ void inode_detach(struct inode *inode)
     struct fs *fs = inode->tree->fs;
     inode_ref(inode);
     inode_keep_last(inode);
+    dir_load_removed(inode->parent, inode->name);
     dir_remove(inode);
     table_del(&fs->names, &inode->by_name);
     inode->gone = true;
@@ -220,6 +221,7 @@ int inode_move(struct inode *inode, struct inode *new_parent, const char *name, 
     must(!inode_child(new_parent, name, len) && inode->parent);
     struct inode *old = inode->parent;
     inode_ref(inode);
+    dir_load_removed(old, inode->name);
     dir_remove(inode);
     table_del(&fs->names, &inode->by_name);
     free(inode->name);
@@ -229,7 +231,7 @@ int inode_move(struct inode *inode, struct inode *new_parent, const char *name, 
     must(table_add(&fs->names, &inode->by_name, name_hash(new_parent, name, len)) == 0);
     inode_unref(old);
     if (dir_add(inode) < 0)
-        new_parent->dir->complete = false;
+        log_debug("inode", "out of memory: %s is looked up again", log_esc(inode->name));
     if (inode->row_saved)
         inode_save_row(inode);
     inode_unref(inode);

@@ -99,6 +99,12 @@ int inode_learn(struct inode *parent, const char *name, size_t len, const struct
         *ret_child = inode_ref(child);
         return 0;
     }
+    if (child->fetched_ns > news->asked_ns) { /* a later question was answered first */
+        if (dir_add(child) < 0)
+            return -ENOMEM;
+        *ret_child = inode_ref(child);
+        return 0;
+    }
     bool replaced = child->is_dir != news->is_dir;
     if (!replaced && child->is_dir) {
         child->fetched_ns = news->asked_ns;
@@ -117,7 +123,7 @@ int inode_learn(struct inode *parent, const char *name, size_t len, const struct
         return learn_new(parent, name, len, news, ret_child);
     }
     if (dir_add(child) < 0)
-        parent->dir->complete = false;
+        return -ENOMEM;
     *ret_child = inode_ref(child);
     return 0;
 }

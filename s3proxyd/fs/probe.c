@@ -118,6 +118,7 @@ int probe_start(struct probe *p, struct inode *parent, const char *name, size_t 
     p->parent = inode_ref(parent);
     p->asked_ns = clock_mono_ns();
     p->asked_change = parent->tree->fs->change;
+    parent->dir->probes++;
     p->running = no_dir ? 1 : 2;
     p->head = (struct store_req){.op = STORE_HEAD, .key = p->file_key, .done = part_done};
     p->list = (struct store_req){.op = STORE_LIST,

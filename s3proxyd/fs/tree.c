@@ -103,6 +103,11 @@ void tree_release(struct tree *tree)
     /* The tree and its store stay: unsaved data may need them, and the next mount finds them warm. */
 }
 
+bool tree_is_far(const struct tree *tree)
+{
+    return tree->cred != NULL;
+}
+
 void tree_echo(struct tree *tree, struct inode *parent, const char *name)
 {
     struct tree *t;

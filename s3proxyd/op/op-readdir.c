@@ -22,6 +22,7 @@ static int readdir_load(struct op *op)
 {
     struct dir *d = op->inode->dir;
     uint64_t ttl = op->session->attr_ttl_ms;
+    dir_used(op->inode);
     if (dir_fresh(op->inode, ttl) || (op->req.readdir.cookie > 0 && d->complete))
         return 0;
     op->dir_wait = (struct dir_wait){.done = loaded};

@@ -209,6 +209,24 @@ static void rows_woke(struct dir_wait *wait, int error)
     op_wake(container_of(wait, struct op, dir_wait), error);
 }
 
+/* A page that could not be had is no reason to fail: the name itself may be allowed. */
+static void page_woke(struct dir_wait *wait, int error)
+{
+    (void)error;
+    op_wake(container_of(wait, struct op, dir_wait), 0);
+}
+
+/* true: the first page of the directory is waited for. Once: what it does not tell is asked by itself. */
+static bool op_page(struct op *op, struct inode *dir, bool known)
+{
+    uint64_t ttl = op->session->attr_ttl_ms;
+    if (op->tries || !dir_worth_listing(dir, known, ttl))
+        return false;
+    op->tries++;
+    op->dir_wait = (struct dir_wait){.done = page_woke};
+    return dir_first_start(dir, ttl, &op->dir_wait) == -EINPROGRESS;
+}
+
 int op_child(struct op *op, struct inode *parent, struct msg_str name, bool ask_always)
 {
     uint64_t ttl = op->session->attr_ttl_ms;
@@ -216,14 +234,16 @@ int op_child(struct op *op, struct inode *parent, struct msg_str name, bool ask_
     int r = dir_rows_start(parent, &op->dir_wait);
     if (r)
         return r == -EINPROGRESS ? OP_PARK : r;
+    dir_used(parent);
     struct inode *known = inode_child(parent, name.s, name.len);
     if (known && (!ask_always || known->spool || known->created) && inode_fresh(known, ttl)) {
         op->child = inode_ref(known);
         return 0;
     }
-    if (!known && !ask_always &&
-        (dir_fresh(parent, ttl) || dir_known_absent(parent, name.s, name.len)))
+    if (!known && !ask_always && dir_lacks(parent, name.s, name.len, ttl))
         return 0;
+    if (!ask_always && op_page(op, parent, known))
+        return OP_PARK;
     op->probe.done = child_woke;
     return probe_start(&op->probe, parent, name.s, name.len);
 }
@@ -243,10 +263,14 @@ static void fresh_woke(struct probe *p)
 int op_freshen(struct op *op, struct inode *inode, bool ask_always)
 {
     bool may_trust = !ask_always || inode->spool || inode->created;
-    if (inode == op->session->root || inode->gone ||
-        (may_trust && inode_fresh(inode, op->session->attr_ttl_ms)))
-        return 0;
+    uint64_t ttl = op->session->attr_ttl_ms;
     must(inode == op->inode);
+    if (inode->gone)
+        return op->tries ? -ESTALE : 0; /* the page below says so, or it was before */
+    if (inode == op->session->root || (may_trust && inode_fresh(inode, ttl)))
+        return 0;
+    if (!ask_always && op_page(op, inode->parent, true))
+        return OP_PARK;
     op->probe.done = fresh_woke;
     return probe_start(&op->probe, inode->parent, inode->name, strlen(inode->name));
 }
