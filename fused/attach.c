@@ -30,6 +30,10 @@ void attach_close(struct attached *a)
 int attach_init(struct attach *a, struct opts *opts, char **why)
 {
     *a = (struct attach){.opts = opts};
+    if (opts->prefetch && strlen(opts->prefetch) > PROTO_SOURCE_MAX_BYTES) {
+        *why = strdup("prefetch: more than 4096 bytes of paths");
+        return -EINVAL;
+    }
     int r = source_parse(opts->source, &a->source, why);
     if (r == 0)
         r = keys_find(opts, &a->source, &a->keys, why);
@@ -69,6 +73,7 @@ static struct msg_attach_req request(const struct attach *a)
         .resume = a->decided,
         .source = msg_str_of(o->source),
         .mountpoint = msg_str_of(o->mountpoint),
+        .prefetch = msg_str_of(o->prefetch),
         .rw = o->rw,
         .cto = o->cto,
         .attr_ttl_ms = o->attr_ttl_s == OPTS_UNSET ? ATTR_TTL_UNSET_MS : o->attr_ttl_s * 1000,

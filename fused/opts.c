@@ -403,6 +403,8 @@ void opts_fini(struct opts *o)
     secret_unref(o->access_key);
     secret_unref(o->secret_key);
     secret_unref(o->session_token);
+    free(o->prefetch);
+    o->prefetch = NULL;
     o->access_key = o->secret_key = o->session_token = NULL;
     str_fini(&o->kernel);
 }

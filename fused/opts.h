@@ -14,7 +14,7 @@
 #define OPTS_UNSET UINT64_MAX
 
 struct opts {
-    char *source, *mountpoint;
+    char *source, *mountpoint, *prefetch;
     char *endpoint, *region, *profile, *passwd_file, *secret_key_file, *socket, *cache_dir;
     struct secret *access_key, *secret_key, *session_token;
     uint64_t rw, addressing, insecure_http, anonymous, cto, direct_io, allow_other, allow_root,

@@ -21,6 +21,7 @@
 #define PROTO_SECRET_MAX_BYTES 8192u /* a session token may reach 4 KiB and more */
 #define PROTO_IO_MAX_BYTES (1024u * 1024)  /* one READ or WRITE; the kernel's max_pages = 256 */
 #define PROTO_INLINE_MAX_BYTES (64u * 1024) /* a file that OPEN may answer with, whole */
+#define PROTO_WARM_REQUESTS_MAX 64u /* of one WARM at the store at a time */
 #define PROTO_RING_BYTES (16u * 1024 * 1024) /* shared write ring of a mount */
 #define PROTO_RING_SLOT_BYTES PROTO_IO_MAX_BYTES /* a WRITE uses one whole slot */
 

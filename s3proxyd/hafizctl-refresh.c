@@ -16,7 +16,6 @@
 
 #define MOUNTS_MAX 65536u
 #define REFRESH_TIMEOUT_MS 30000u
-#define INSTANCE_BYTES 16u
 
 struct mounts {
     struct ctl_mount *list;
@@ -176,11 +175,11 @@ static bool same_device(const struct mounts *mounts, const struct ctl_mount *mou
     return false;
 }
 
-static int from_hex(const char *s, uint8_t out[INSTANCE_BYTES])
+static int from_hex(const char *s, uint8_t out[CTL_INSTANCE_BYTES])
 {
-    if (strlen(s) != INSTANCE_BYTES * 2 || strspn(s, "0123456789abcdefABCDEF") != strlen(s))
+    if (strlen(s) != CTL_INSTANCE_BYTES * 2 || strspn(s, "0123456789abcdefABCDEF") != strlen(s))
         return -EINVAL;
-    for (unsigned i = 0; i < INSTANCE_BYTES; i++) {
+    for (unsigned i = 0; i < CTL_INSTANCE_BYTES; i++) {
         char pair[3] = {s[2 * i], s[2 * i + 1], 0};
         out[i] = (uint8_t)strtoul(pair, NULL, 16);
     }
@@ -189,7 +188,7 @@ static int from_hex(const char *s, uint8_t out[INSTANCE_BYTES])
 
 /* Is the mount in this backend's list? Its instance id then. 0 | -ENOENT */
 static int find_instance(json_object *doc, const struct mounts *mounts,
-                         const struct ctl_mount *mount, uint8_t out[INSTANCE_BYTES])
+                         const struct ctl_mount *mount, uint8_t out[CTL_INSTANCE_BYTES])
 {
     json_object *list = ctl_member(doc, "mounts", json_type_array);
     size_t n = list ? json_object_array_length(list) : 0;
@@ -205,12 +204,12 @@ static int find_instance(json_object *doc, const struct mounts *mounts,
     return -ENOENT;
 }
 
-static int send_refresh(int fd, const uint8_t instance[INSTANCE_BYTES], const char *path,
+static int send_refresh(int fd, const uint8_t instance[CTL_INSTANCE_BYTES], const char *path,
                         uint64_t *ret_forgotten)
 {
     _cleanup_(str_fini) struct str fields = STR_NULL;
     _cleanup_(client_answer_fini) struct client_answer answer = {0};
-    struct msg_refresh_req req = {.instance = {(const char *)instance, INSTANCE_BYTES},
+    struct msg_refresh_req req = {.instance = {(const char *)instance, CTL_INSTANCE_BYTES},
                                   .path = msg_str_of(path)};
     struct msg_refresh_rep rep;
     if (req.path.len > PROTO_SOURCE_MAX_BYTES)
@@ -238,10 +237,9 @@ static char *relative(const struct ctl_mount *mount, const char *path)
 }
 
 /* Asks one backend after the other whose mount it is. */
-static int refresh_at(struct ctl *ctl, const struct mounts *mounts, const struct ctl_mount *mount,
-                      const char *rel)
+static int ask_backends(struct ctl *ctl, const struct mounts *mounts, const struct ctl_mount *mount,
+                        struct ctl_found *ret)
 {
-    uint8_t instance[INSTANCE_BYTES];
     unsigned next = 0;
     for (bool any = false;; any = true) {
         _cleanup_(closep) int fd = -1;
@@ -253,33 +251,52 @@ static int refresh_at(struct ctl *ctl, const struct mounts *mounts, const struct
         int r = ctl_ask_status(fd, &doc);
         if (r < 0)
             continue;
-        r = find_instance(doc, mounts, mount, instance);
+        r = find_instance(doc, mounts, mount, ret->instance);
         json_object_put(doc);
         if (r < 0)
             continue;
-        uint64_t forgotten = 0;
-        r = send_refresh(fd, instance, rel, &forgotten);
-        if (r < 0)
-            return ctl_fail("%s: not refreshed: %s", ctl->args[0], strerror(-r));
-        printf("refreshed: %llu cached entries forgotten\n", (unsigned long long)forgotten);
+        ret->fd = take_fd(&fd);
         return CTL_OK;
     }
 }
 
-int ctl_refresh(struct ctl *ctl)
+int ctl_find_mount(struct ctl *ctl, const char *word, struct ctl_found *ret)
 {
     _cleanup_(mounts_fini) struct mounts mounts = {0};
     _cleanup_(freep) char *path = NULL;
-    int r = resolve(ctl->args[0], &path);
+    int r = resolve(word, &path);
     if (r == 0)
         r = mounts_read(&mounts);
     if (r < 0)
-        return ctl_fail("%s: %s", ctl->args[0], strerror(-r));
+        return ctl_fail("%s: %s", word, strerror(-r));
     const struct ctl_mount *mount = mounts_of(&mounts, path);
     if (!mount || strcmp(mount->fstype, "fuse.hafiz"))
-        return ctl_fail("%s: lies in no mount of hafiz", ctl->args[0]);
+        return ctl_fail("%s: lies in no mount of hafiz", word);
     _cleanup_(freep) char *rel = relative(mount, path);
     if (!rel)
         return ctl_fail("%s", strerror(ENOMEM));
-    return refresh_at(ctl, &mounts, mount, rel);
+    r = ask_backends(ctl, &mounts, mount, ret);
+    if (r == CTL_OK)
+        ret->path = take(rel);
+    return r;
+}
+
+void ctl_found_fini(struct ctl_found *found)
+{
+    closep(&found->fd);
+    free(found->path);
+}
+
+int ctl_refresh(struct ctl *ctl)
+{
+    _cleanup_(ctl_found_fini) struct ctl_found found = {.fd = -1};
+    uint64_t forgotten = 0;
+    int r = ctl_find_mount(ctl, ctl->args[0], &found);
+    if (r != CTL_OK)
+        return r;
+    r = send_refresh(found.fd, found.instance, found.path, &forgotten);
+    if (r < 0)
+        return ctl_fail("%s: not refreshed: %s", ctl->args[0], strerror(-r));
+    printf("refreshed: %llu cached entries forgotten\n", (unsigned long long)forgotten);
+    return CTL_OK;
 }

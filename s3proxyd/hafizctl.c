@@ -23,13 +23,15 @@
 static const struct command {
     const char *name, *args, *help;
     int nargs;
-    bool json; /* takes --json */
+    bool json, jobs; /* takes --json, --jobs */
     int (*fn)(struct ctl *ctl);
 } commands[] = {
     {"status", "[--json]", "backend, cache, unsaved data, mounts, stores, problems", 0, true,
-     ctl_status},
+     false, ctl_status},
     {"refresh", "PATH", "forget what is cached about PATH, a directory with all below", 1, false,
-     ctl_refresh},
+     false, ctl_refresh},
+    {"warm", "PATH|VOLUME[/PREFIX]", "[--jobs N] [--json] fetch all of it into the cache", 1, true,
+     true, ctl_warm},
 };
 
 int ctl_fail(const char *fmt, ...)
@@ -157,6 +159,26 @@ int ctl_fail_nobody(const struct ctl_places *places)
     return ctl_fail("no backend is running (looked at %s)", where);
 }
 
+int ctl_answer_json(const struct client_answer *answer, json_object **ret_doc)
+{
+    json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
+    if (!tok)
+        return -ENOMEM;
+    /* The frame bounds the length, far below INT_MAX. */
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+    json_object *doc = json_tokener_parse_ex(tok, (const char *)frame_payload(&answer->frame),
+                                             (int)answer->frame.payload_len);
+    bool whole = json_tokener_get_error(tok) == json_tokener_success &&
+                 json_tokener_get_parse_end(tok) == answer->frame.payload_len;
+    json_tokener_free(tok);
+    if (!whole || !json_object_is_type(doc, json_type_object)) {
+        json_object_put(doc);
+        return -EPROTO;
+    }
+    *ret_doc = doc;
+    return 0;
+}
+
 int ctl_ask_status(int fd, json_object **ret_doc)
 {
     static const struct msg_status_req req;
@@ -169,22 +191,7 @@ int ctl_ask_status(int fd, json_object **ret_doc)
         r = answer.error;
     if (r < 0)
         return r;
-    json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
-    if (!tok)
-        return -ENOMEM;
-    /* The frame bounds the length, far below INT_MAX. */
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-    json_object *doc = json_tokener_parse_ex(tok, (const char *)frame_payload(&answer.frame),
-                                             (int)answer.frame.payload_len);
-    bool whole = json_tokener_get_error(tok) == json_tokener_success &&
-                 json_tokener_get_parse_end(tok) == answer.frame.payload_len;
-    json_tokener_free(tok);
-    if (!whole || !json_object_is_type(doc, json_type_object)) {
-        json_object_put(doc);
-        return -EPROTO;
-    }
-    *ret_doc = doc;
-    return 0;
+    return ctl_answer_json(&answer, ret_doc);
 }
 
 /* The command line */
@@ -207,11 +214,23 @@ static int run(struct ctl *ctl, const char *word)
         const struct command *c = &commands[i];
         if (strcmp(c->name, word))
             continue;
-        if (ctl->nargs == c->nargs && (!ctl->json || c->json))
+        if (ctl->nargs == c->nargs && (!ctl->json || c->json) && (!ctl->jobs || c->jobs))
             return c->fn(ctl);
         return ctl_fail("usage: hafizctl %s %s", c->name, c->args);
     }
     return ctl_fail("there is no command '%s'; see hafizctl --help", word);
+}
+
+static int set_jobs(struct ctl *ctl, const char *text)
+{
+    uint64_t n;
+    int r = str_to_u64(text, 10, &n);
+    if (r < 0 || n == 0 || n > PROTO_WARM_REQUESTS_MAX) {
+        ctl_fail("--jobs wants a number from 1 to %u", PROTO_WARM_REQUESTS_MAX);
+        return -EINVAL;
+    }
+    ctl->jobs = (unsigned)n;
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -219,6 +238,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},
+        {"jobs", required_argument, NULL, 'n'},
         {0},
     };
     struct ctl ctl = {0};
@@ -231,6 +251,10 @@ int main(int argc, char **argv)
             break;
         case 'j':
             ctl.json = true;
+            break;
+        case 'n':
+            if (set_jobs(&ctl, optarg) < 0)
+                return CTL_FAILED;
             break;
         case 'h':
             print_help(stdout);

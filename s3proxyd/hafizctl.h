@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
 /* Inside hafizctl: finding a backend and asking it (hafizctl.c), what it answers as text
- * (hafizctl-status.c, hafizctl-text.c), which mount a path is in (hafizctl-refresh.c). Everything a backend
+ * (hafizctl-status.c, hafizctl-text.c), which mount a path is in (hafizctl-refresh.c), fetching ahead
+ * (hafizctl-warm.c, hafizctl-progress.c). Everything a backend
  * sends may be missing, huge or hostile to a terminal. One thread. */
 #pragma once
 
@@ -12,7 +13,8 @@
 
 #include "proto/base/str.h"
 
-enum { CTL_OK = 0, CTL_FAILED = 1 }; /* exit codes; as with mount(8), 1 is also wrong usage */
+/* Exit codes; as with mount(8), 1 is also wrong usage. 130 as a shell has it for Ctrl-C. */
+enum { CTL_OK = 0, CTL_FAILED = 1, CTL_INTERRUPTED = 130 };
 
 /* Where a backend may listen, in the order they are tried. */
 #define CTL_PLACES_MAX 6u
@@ -30,6 +32,7 @@ struct ctl_places {
 struct ctl {
     struct ctl_places places;
     bool json;
+    unsigned jobs; /* 0: not given */
     char **args; /* words after the command */
     int nargs;
 };
@@ -44,6 +47,30 @@ int ctl_ask_status(int fd, json_object **ret_doc);
 
 int ctl_status(struct ctl *ctl);
 int ctl_refresh(struct ctl *ctl);
+int ctl_warm(struct ctl *ctl);
+
+/* The mount that a path lies in, its backend, and the path below the mount's root. */
+#define CTL_INSTANCE_BYTES 16u
+struct ctl_found {
+    int fd;
+    uint8_t instance[CTL_INSTANCE_BYTES];
+    char *path;
+};
+int ctl_find_mount(struct ctl *ctl, const char *word, struct ctl_found *ret); /* CTL_*; it has said why */
+void ctl_found_fini(struct ctl_found *found);
+/* A reply's payload as a JSON object. 0 | -EPROTO | -ENOMEM */
+struct client_answer;
+int ctl_answer_json(const struct client_answer *answer, json_object **ret_doc);
+
+/* How far a warming is, for people (hafizctl-progress.c). */
+struct ctl_progress {
+    uint64_t bytes, total_bytes, objects, total_objects, present_bytes, elapsed_ms;
+    bool total_known;
+    double rate; /* bytes a second */
+};
+/* One line of at most `width` columns, without a line end; bar: with one. 0 | -ENOMEM */
+int ctl_progress_line(const struct ctl_progress *p, unsigned width, bool bar, bool utf8,
+                      struct str *out);
 
 /* The document in words, for an 80 column terminal. 0 | -ENOMEM */
 int ctl_status_text(json_object *doc, struct str *out);

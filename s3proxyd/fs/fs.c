@@ -14,6 +14,7 @@
 #include "s3proxyd/fs/commit.h"
 #include "s3proxyd/fs/dir.h"
 #include "s3proxyd/fs/walk.h"
+#include "s3proxyd/fs/warm-job.h"
 
 #define SWEEP_MS 10000u
 #define RETRY_MS 1000u
@@ -102,6 +103,7 @@ int fs_new(const struct fs_config *config, struct fs **ret_fs)
     list_init(&fs->sessions);
     list_init(&fs->dirty);
     list_init(&fs->walks);
+    list_init(&fs->warm_jobs);
     int r = getrandom(&fs->instance, sizeof(fs->instance), 0) == sizeof(fs->instance) ? 0 : -EIO;
     if (r == 0)
         r = loop_timer_new(fs->loop, retry_tick, fs, &fs->retry);
@@ -137,7 +139,7 @@ bool fs_quiet(const struct fs *fs)
         if (i->commit || (i->dir && i->dir->load))
             return false;
     }
-    return fs->ops == 0 && fs->listings == 0 && cache_idle(fs->cache);
+    return fs->ops == 0 && fs->listings == 0 && !warm_jobs_run(fs) && cache_idle(fs->cache);
 }
 
 /* Everything of the table, leaves first. Rows stay: mounts survive us. */
@@ -171,6 +173,7 @@ void fs_free(struct fs *fs)
     while ((s = list_first(&fs->sessions, struct session, link)))
         session_hang_up(s);
     walk_end_all(fs);
+    warm_jobs_free(fs);
     free_inodes(fs);
     struct tree *t, *next;
     list_for_each_safe(t, next, &fs->trees, link) {

@@ -41,6 +41,8 @@ struct fs {
     struct table users;  /* struct user, by uid */
     struct list trees, sessions, walks;
     struct list dirty;   /* inodes with unsaved data */
+    struct list warm_jobs;
+    uint64_t warm_last;  /* number of the newest of them */
     struct loop_timer *sweep, *retry;
     uint64_t change;     /* the stamp of the newest change */
     uint64_t instance;   /* of this process */

@@ -13,6 +13,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 #include "s3proxyd/fs/files-ahead.h"
+#include "s3proxyd/fs/warm-job.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3; older kernels refuse it */
@@ -85,6 +86,7 @@ void session_hang_up(struct session *s)
     s->push_ref = NULL;
     list_del(&s->link);
     files_ahead_free(take(s->files_ahead));
+    warm_jobs_session_gone(s);
     for (n = table_next(&s->handles, NULL); n; n = next) {
         next = table_next(&s->handles, n);
         handle_release(container_of(n, struct handle, node));

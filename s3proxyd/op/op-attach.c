@@ -16,6 +16,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "s3proxyd/file/file.h"
+#include "s3proxyd/fs/warm-job.h"
 #include "s3proxyd/s3/s3.h"
 
 static int refuse(struct op *op, int error, const char *why)
@@ -142,7 +143,8 @@ static int attach_allow(struct op *op)
     const struct chan_peer *peer = chan_peer(op->conn->chan);
     a->source = msg_str_dup(m->source);
     a->mountpoint = msg_str_dup(m->mountpoint);
-    if (!a->source || !a->mountpoint)
+    a->prefetch = msg_str_dup(m->prefetch);
+    if (!a->source || !a->mountpoint || !a->prefetch)
         return -EINVAL;
     int r = m->kind == 0 ? from_volume(op, peer) : from_client(op, peer);
     memcpy(a->instance, m->instance.s, sizeof(a->instance));
@@ -370,6 +372,9 @@ static int attach_reply(struct op *op)
     log_info("attach", "uid %u mounts %s at %s%s%s", (unsigned)s->peer_uid, log_esc(s->source),
              log_esc(s->mountpoint), s->rw ? ", read-write" : ", read-only",
              s->resumed ? ", again" : "");
+    const struct op_attach *a = op->priv;
+    if (!m->resume && a->prefetch[0])
+        warm_job_prefetch(s, a->prefetch);
     return op_reply_end(op, &head, NULL, 0, &s->ring_fd, s->rw ? 1 : 0);
 }
 
@@ -385,6 +390,7 @@ void attach_fini(struct op *op)
     free(a->region);
     free(a->source);
     free(a->mountpoint);
+    free(a->prefetch);
     cred_unref(a->cred);
     store_free(a->store);
 }

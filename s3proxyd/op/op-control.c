@@ -2,43 +2,21 @@
  * SPDX-FileCopyrightText: the hafiz authors */
 /* STATUS and REFRESH, for hafizctl; and the answers of messages whose engines come later. A user sees and
  * refreshes their own mounts; root and the backend's own uid all of them. */
-#include "s3proxyd/op/ops.h"
+#include "s3proxyd/op/op-json.h"
 
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
 
-static void put_int(struct json_object *o, const char *name, uint64_t v)
-{
-    json_object_object_add(o, name, json_object_new_int64((int64_t)MIN(v, (uint64_t)INT64_MAX)));
-}
-
-static void put_str(struct json_object *o, const char *name, const char *v)
-{
-    json_object_object_add(o, name, json_object_new_string(v ? v : ""));
-}
-
-static void put_bool(struct json_object *o, const char *name, bool v)
-{
-    json_object_object_add(o, name, json_object_new_boolean(v));
-}
-
-static bool may_see(const struct op *op, uid_t owner)
-{
-    uid_t uid = op->conn && op->conn->chan ? chan_peer(op->conn->chan)->uid : (uid_t)-1;
-    return uid == 0 || uid == op->fs->own_uid || uid == owner;
-}
-
 static struct json_object *mounts_json(struct op *op)
 {
     struct json_object *list = json_object_new_array();
     struct session *s;
     list_for_each(s, &op->fs->sessions, link) {
-        if (!may_see(op, s->peer_uid))
+        if (!op_may_see(op, s->peer_uid))
             continue;
         struct json_object *o = json_object_new_object();
         char hex[33];
@@ -157,10 +135,26 @@ static uint64_t hidden_keys(const struct fs *fs)
     return n;
 }
 
+int op_reply_json(struct op *op, struct json_object *o)
+{
+    size_t len = 0;
+    const char *text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &len);
+    struct str head = STR_NULL;
+    const struct msg_status_rep none = {};
+    int r = !text ? -ENOMEM : len > PROTO_PAYLOAD_MAX_BYTES ? -E2BIG : op_reply_begin(op, &head);
+    if (r == 0)
+        r = msg_pack_status_rep(&head, &none);
+    if (r == 0)
+        r = op_reply_end(op, &head, text, len, NULL, 0);
+    str_fini(&head);
+    json_object_put(o);
+    return r;
+}
+
 static int status_reply(struct op *op)
 {
     struct json_object *o = json_object_new_object(), *pools = json_object_new_object();
-    bool all = may_see(op, (uid_t)-1);
+    bool all = op_may_see(op, (uid_t)-1);
     put_str(o, "version", HAFIZ_VERSION);
     put_int(o, "pid", (uint64_t)getpid());
     put_int(o, "uid", op->fs->own_uid);
@@ -172,6 +166,7 @@ static int status_reply(struct op *op)
     put_int(o, "inodes", op->fs->inodes.count);
     put_int(o, "hidden_keys", hidden_keys(op->fs));
     json_object_object_add(o, "mounts", mounts_json(op));
+    json_object_object_add(o, "warming", op_warming_json(op));
     if (all) {
         json_object_object_add(o, "stores", stores_json(op));
         json_object_object_add(o, "problems", problems_json(op));
@@ -180,18 +175,7 @@ static int status_reply(struct op *op)
     put_int(pools, "net_threads", op->fs->conf->net_threads);
     put_int(pools, "disk_threads", op->fs->conf->disk_threads);
     json_object_object_add(o, "pools", pools);
-    size_t len = 0;
-    const char *text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &len);
-    struct str head = STR_NULL;
-    int r = op_reply_begin(op, &head);
-    struct msg_status_rep rep = {};
-    if (r == 0)
-        r = msg_pack_status_rep(&head, &rep);
-    if (r == 0)
-        r = len > PROTO_PAYLOAD_MAX_BYTES ? -E2BIG : op_reply_end(op, &head, text, len, NULL, 0);
-    str_fini(&head);
-    json_object_put(o);
-    return r;
+    return op_reply_json(op, o);
 }
 
 const struct op_step status_steps[] = {{"reply", status_reply}, {NULL, NULL}};
@@ -204,7 +188,7 @@ static int refresh_apply(struct op *op)
     struct session *s = m->instance.len == 16
                             ? session_find_instance(op->fs, (const uint8_t *)m->instance.s)
                             : NULL;
-    if (!s || !may_see(op, s->peer_uid))
+    if (!s || !op_may_see(op, s->peer_uid))
         return -ENOENT;
     struct inode *i = s->root;
     op->fs->change++;

@@ -20,6 +20,8 @@ static const struct op_type types[] = {
     {MSG_RENAME, OP_WRITES, unpack_rename, rename_steps, sizeof(struct op_rename), rename_fini},
     OP_(STATUS, status, OP_READS, status_steps),
     OP_(REFRESH, refresh, OP_READS, refresh_steps),
+    OP_(WARM, warm, OP_READS, warm_steps),
+    OP_(WARM_STATUS, warm_status, OP_READS, warm_status_steps),
     OP_(BIND, bind, OP_READS, bind_steps),
     OP_(DETACH, detach, OP_READS, detach_steps),
     OP_(LOOKUP, lookup, READS, lookup_steps),

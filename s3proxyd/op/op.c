@@ -9,6 +9,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
+#include "s3proxyd/fs/warm-job.h"
 #include "s3proxyd/op/ops.h"
 
 static struct chan *op_chan(const struct op *op)
@@ -201,6 +202,7 @@ void op_cancel(struct session *s, uint32_t call)
 void op_conn_gone(struct op_conn *conn)
 {
     struct op *op;
+    warm_jobs_owner_gone(conn->fs, conn);
     while ((op = list_first(&conn->ops, struct op, link))) {
         list_del(&op->link);
         op->conn = NULL;

@@ -25,11 +25,12 @@ extern const struct op_step read_steps[], write_steps[], flush_steps[], fsync_st
 extern const struct op_step ahead_steps[];
 extern const struct op_step release_steps[], unlink_steps[], rmdir_steps[], mkdir_steps[];
 extern const struct op_step rename_steps[], status_steps[], refresh_steps[], attach_steps[];
+extern const struct op_step warm_steps[], warm_status_steps[];
 extern const struct op_step bind_steps[], detach_steps[], eperm_steps[], eopnotsupp_steps[];
 
 /* Private memory of ATTACH: what the message or the volume says, copied before the frame is wiped. */
 struct op_attach {
-    char *volume, *bucket, *prefix, *endpoint, *region, *source, *mountpoint;
+    char *volume, *bucket, *prefix, *endpoint, *region, *source, *mountpoint, *prefetch;
     struct cred *cred;
     struct store *store; /* the new one that is being checked */
     struct tree *tree;

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: the hafiz authors */
+/* What the two files of warming share: warm-list.c says what there is, warm.c brings it. */
+#pragma once
+
+#include "s3proxyd/fs/warm.h"
+
+struct warm_lister {
+    struct store_req req; /* holds its last page */
+    char *token;
+    bool running, over;
+};
+
+struct warm_object;
+struct warm_piece { /* a fill; free when object is NULL */
+    struct cache_wait wait;
+    struct warm_object *object;
+    uint64_t len, began_ns;
+};
+
+struct warm {
+    struct warm_config config; /* its strings are not ours */
+    struct loop_task task;
+    struct warm_stats stats;
+    struct warm_failure failures[WARM_FAILURES_KEPT];
+
+    /* warm-list.c */
+    char *key, *prefix;
+    struct warm_lister feed, count;
+    size_t at;                 /* in the feed's page */
+    struct store_entry single; /* the object `key` itself; no key: none */
+    bool single_used, anything; /* there is something, if only a marker */
+
+    /* warm.c */
+    struct warm_piece pieces[WARM_REQUESTS_MAX];
+    struct warm_object *current; /* the one that has pieces to start */
+    unsigned running, bad_in_a_row;
+    uint64_t running_bytes, piece_bytes;
+    uint64_t mine_bytes;       /* room that our objects take, with what is still to come of them */
+    uint64_t own_bytes;        /* fetched by us */
+    uint64_t fetched_before;   /* by all, when we began */
+    uint64_t own_fills, fills_before, others, yield_ns;
+    bool stopping;
+};
+
+int warm_list_start(struct warm *w);
+/* The next object, or NULL: the page is used up. Valid until warm_list_more(). */
+const struct store_entry *warm_list_next(struct warm *w);
+void warm_list_more(struct warm *w); /* asks for the next page, unless it is asked for or was the last */
+void warm_list_cancel(struct warm *w);
+bool warm_list_busy(const struct warm *w);
+void warm_list_fini(struct warm *w);
+
+void warm_go_on(struct warm *w); /* soon, from the loop */
