@@ -33,6 +33,7 @@ struct fetch {
     uint64_t set;          /* GET: [first, set) are present */
     struct leg *legs[2];
     uint64_t began_ns, moved_ns; /* CLOCK_MONOTONIC; moved: bytes came */
+    uint64_t seen;               /* of the first leg: store_req.arriving, at the last look */
     int error;
     bool throttled;
 };

@@ -4,6 +4,7 @@
  * silently, and of a thousand servers one is slow. What is asked for twice is the part that has not
  * come. */
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "proto/base/log.h"
 #include "s3proxyd/cache/fetch.h"
@@ -16,7 +17,8 @@
 static bool crawls(const struct fetch *f, uint64_t now_ns)
 {
     uint64_t age_ms = (now_ns - f->began_ns) / NS_PER_MS;
-    uint64_t done = (f->set - f->first) * BLOCK_BYTES, left = (f->end - f->set) * BLOCK_BYTES;
+    uint64_t done = MAX(f->seen, (f->set - f->first) * BLOCK_BYTES);
+    uint64_t all = (f->end - f->first) * BLOCK_BYTES, left = all > done ? all - done : 0;
     const struct pace *p = &f->store->pace;
 
     if (age_ms < 1000 || p->rate == 0 || p->running == 0)
@@ -29,6 +31,11 @@ static void look_at(struct fetch *f, uint64_t now_ns)
 {
     if (!fetch_leg_running(f, 0) || f->legs[1] || f->error || f->set == f->end)
         return;
+    uint64_t seen = atomic_load_explicit(&f->legs[0]->req.arriving, memory_order_relaxed);
+    if (seen != f->seen) { /* a slow line brings less than a piece worth writing in that time */
+        f->seen = seen;
+        f->moved_ns = now_ns;
+    }
     bool silent = now_ns - f->moved_ns >= SILENT_NS;
     if (!silent && !crawls(f, now_ns))
         return;

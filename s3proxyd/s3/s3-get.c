@@ -16,6 +16,7 @@
 #include "s3proxyd/s3/s3-request.h"
 
 #define GATHER_BYTES (256u * 1024)
+#define PROGRESS_BYTES (512u * 1024) /* after the first piece; the kernel asks for as much at once */
 #define BULK_ABOVE_BYTES (64u * 1024)
 
 static void progress_home(struct mail *mail)
@@ -28,8 +29,10 @@ static void progress_home(struct mail *mail)
 
 static void tell_progress(struct s3_request *rq)
 {
+    if (!rq->req->sink.progress || (rq->progress && rq->sink.pos - rq->progress < PROGRESS_BYTES))
+        return;
     rq->progress = rq->sink.pos;
-    if (!rq->req->sink.progress || atomic_exchange(&rq->progress_out, true))
+    if (atomic_exchange(&rq->progress_out, true))
         return;
     rq->progress_mail.run = progress_home;
     mailbox_post(net_home(rq->store->net), &rq->progress_mail);
@@ -180,6 +183,7 @@ static int get_data(struct s3_request *rq, const void *data, size_t len)
     }
     if (r < 0)
         return r;
+    atomic_store_explicit(&rq->req->arriving, sink->pos, memory_order_relaxed);
     sink->full = sink->pos == sink->want;
     return sink->full && len ? -ECANCELED : 0; /* the rest is not ours: hang up */
 }

@@ -106,6 +106,7 @@ struct store_req {
     struct store_meta meta;
     uint64_t got;                  /* GET: bytes written */
     bool throttled;                /* the store said "slow down" on the way */
+    _Atomic uint64_t arriving;     /* GET, readable while under way: bytes that came, written or not */
     char *ret_upload_id;
     int *key_errors;               /* DELETE_MANY, per key */
     struct store_entry *entries;   /* LIST; in the store's order */

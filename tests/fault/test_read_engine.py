@@ -111,6 +111,16 @@ def test_a_range_that_stalls_is_asked_for_again(fm, fake, at, nth):
     assert fetched(fake) < len(data) + REQUEST, sizes
 
 
+def test_a_slow_line_is_not_a_stall(fm, fake):
+    """Bytes come all the time, if few: asking twice would make it slower still."""
+    data = noise(400 * KIB)
+    fake.put("b", "o", data)
+    fm.ls()
+    fake.on(op="get", key="o").trickle(60 * KIB)
+    assert fm.read("o") == data
+    assert fetched(fake) == len(data)
+
+
 def test_503_storm(fm, fake):
     data = noise(40 * MIB)
     fake.put("b", "o", data)

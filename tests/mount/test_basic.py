@@ -355,7 +355,8 @@ def test_the_kernel_reads_ahead_as_root_says(box, store):
     """128 KiB is the kernel's habit; each of its requests costs a wake-up."""
     def kib(mount):
         dev = os.stat(mount / ".").st_dev
-        with open("/sys/class/bdi/%d:%d/read_ahead_kb" % (os.major(dev), os.minor(dev)), encoding="ascii") as f:
+        path = "/sys/class/bdi/%d:%d/read_ahead_kb" % (os.major(dev), os.minor(dev))
+        with open(path, encoding="ascii") as f:
             return int(f.read())
     for words, want in (((), 512), (("--readahead", "1024"), 1024)):
         m = box.mount(store.source, *words, *store.mount_args, env=store.mount_env)
