@@ -285,17 +285,17 @@ static void say_sum(const struct warming *w, const char *word)
     if (r == 0)
         r = ctl_add_bytes(&out, p->bytes);
     if (r == 0)
-        r = str_add(&out, " in the cache, of it ");
+        r = str_add(&out, "; ");
     if (r == 0)
         r = ctl_add_bytes(&out, fetched);
     if (r == 0)
         r = str_addf(&out, " fetched in %.1f s", (double)p->elapsed_ms / 1000);
     if (r == 0 && fetched && p->elapsed_ms) {
-        r = str_add(&out, " (");
+        r = str_add(&out, ", ");
         if (r == 0)
             r = ctl_add_bytes(&out, fetched * 1000 / p->elapsed_ms);
         if (r == 0)
-            r = str_add(&out, "/s)");
+            r = str_add(&out, "/s");
     }
     if (r == 0)
         puts(out.s);

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: the hafiz authors
+"""hafizctl warm while the store changes, refuses, or takes its time."""
+import json
+import signal
+import subprocess
+
+import pytest
+
+from helpers import noise
+from util import wait_until
+
+
+@pytest.fixture
+def w(box, fake):
+    """A mount of six objects, and warm() of it."""
+    b = box.backend()
+    box.watch.expect("retr", "scripted", "store", "s3", "EIO", "warm")
+    for i in range(6):
+        fake.put("b", "k%d" % i, noise(50000, seed=i))
+    m = box.mount("s3://b", "--socket", b.socket, *fake.mount_args, env=fake.mount_env)
+    m.backend = b
+    m.argv_warm = [box.programs.ctl, "--socket", b.socket, "warm", m.at]
+    m.warm = lambda *args: box.ctl(*m.argv_warm[1:], *args, check=False)
+    m.status = lambda: json.loads(box.ctl("--socket", b.socket, "status", "--json").stdout)
+    return m
+
+
+def fetched(fake):
+    return {r.key for r in fake.requests(op="get")}
+
+
+def test_replaced_and_removed_meanwhile(w, fake):
+    """Listed, and another version or gone when it is fetched: counted, and not fatal."""
+    fake.on("GET", key="k1", nth=1).status(412, "PreconditionFailed")
+    fake.on("GET", key="k2", nth=1).status(404, "NoSuchKey")
+    r = w.warm()
+    assert r.returncode == 0 and "4 objects" in r.stdout, r
+    assert "2 replaced or removed" in r.stdout, r.stdout
+    assert "6 objects" in w.warm().stdout, "the next one brings them"
+
+
+def test_what_cannot_be_fetched_is_listed(w, fake):
+    fake.on("GET", key="k3").status(403, "AccessDenied")
+    r = w.warm()
+    assert r.returncode == 1 and "5 objects" in r.stdout, r
+    assert "k3: Permission denied" in r.stderr and "1 of 6 objects" in r.stderr, r.stderr
+    assert fetched(fake) == {"k%d" % i for i in range(6)}
+
+
+def test_a_store_that_refuses_all_is_left_alone(w, fake):
+    for i in range(300):
+        fake.put("b", "many/%03d" % i, b"x" * 100)
+    fake.on("GET", op="get").status(403, "AccessDenied")
+    r = w.warm()
+    assert r.returncode == 1 and "Permission denied" in r.stderr, r.stderr
+    assert fake.count(op="get") < 120
+
+
+def test_a_listing_that_is_refused(w, fake):
+    fake.on("GET", op="list").status(403, "AccessDenied")
+    r = w.warm()
+    assert r.returncode == 1 and len(r.stderr.splitlines()) == 1, r.stderr
+
+
+def test_a_listing_that_breaks_off(w, fake):
+    """What was listed is there; that not all was is an error."""
+    for i in range(1500):
+        fake.put("b", "many/%04d" % i, b"x")
+    fake.on("GET", op="list", nth=3).status(403, "AccessDenied")
+    r = w.warm()
+    assert r.returncode == 1 and r.stderr, r.stderr
+
+
+def running(w):
+    return w.status()["warming"]
+
+
+def test_ctrl_c_stops_it(box, w, fake):
+    """In the backend too, and what has come is there."""
+    fake.on("GET", key="k4").delay(5)
+    p = subprocess.Popen(w.argv_warm + ["--jobs", "1"], env=box.env(), stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    wait_until("four to be there", lambda: running(w) and running(w)[0]["objects"] == 4, 20)
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=15)
+    assert p.returncode == 130 and out.startswith("stopped: 4 objects") and not err, (out, err)
+    fake.calm()
+    wait_until("the job to end", lambda: not running(w), 40)
+    assert "k5" not in fetched(fake)
+
+
+def test_the_backend_dies(box, w, fake):
+    fake.on("GET", key="k4").delay(5)
+    p = subprocess.Popen(w.argv_warm + ["--jobs", "1"], env=box.env(), stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    wait_until("four to be there", lambda: running(w) and running(w)[0]["objects"] == 4, 20)
+    w.backend.restart()
+    out, err = p.communicate(timeout=15)
+    assert p.returncode == 1 and len(err.splitlines()) == 1, (out, err)
+    fake.calm()
+    w.ls()  # attached again
+    assert "6 objects" in w.warm().stdout
+
+
+def test_stopped_while_it_lists(box, w, fake):
+    fake.on("GET", op="list").delay(5)
+    p = subprocess.Popen(w.argv_warm, env=box.env(), stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    wait_until("the job to run", lambda: running(w), 20)
+    p.send_signal(signal.SIGTERM)
+    p.communicate(timeout=15)
+    assert p.returncode == 130
+    wait_until("the job to end", lambda: not running(w), 20)
