@@ -18,6 +18,7 @@
 #include "fused/known.h"
 #include "fused/notify.h"
 #include "fused/ops.h"
+#include "fused/pass.h"
 #include "fused/peer.h"
 #include "fused/relay.h"
 #include "fused/sandbox.h"
@@ -192,7 +193,9 @@ int daemon_run(struct daemon *d, struct attached *a)
     if (set_up(d, a, workers) < 0)
         return 2;
     d->ready = &ready;
+    pass_prepare(d->session, d->broker_fd);
     serve(d, &ready);
+    pass_start();
     if (!ready || relay_send(d->relay_fd, RELAY_READY, NULL) < 0)
         return 2;
     pthread_barrier_wait(&gate);

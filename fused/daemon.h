@@ -21,7 +21,7 @@ struct client;
 struct daemon {
     struct fuse_session *session;
     struct client *client;
-    int relay_fd;
+    int relay_fd, broker_fd; /* broker_fd: -1 where nothing is passed */
     _Atomic uint64_t root; /* the backend's number of the kernel's inode 1 */
     uint64_t timeo_ns;
     bool rw, direct_io, foreground;

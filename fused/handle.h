@@ -32,6 +32,9 @@ struct handle {
     _Atomic bool released;
     _Atomic uint64_t tell_at; /* 0, or where the backend wants to hear that the reader has come */
     _Atomic uint64_t changes, saved; /* changes the backend has taken, has saved */
+    _Atomic bool counted;        /* as open, by pass.c, which owns the next two: */
+    bool pass_mapped;            /* only mappings pass, and are of an older version */
+    uint32_t pass_id;            /* 0: the kernel reads through us */
     char *etag; /* of the version opened; the table's lock guards etag and view */
     struct view *view;
 };

@@ -12,9 +12,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fused/broker.h"
 #include "fused/daemon.h"
 #include "fused/ops.h"
 #include "fused/point.h"
@@ -22,6 +24,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/str.h"
 
 struct keeper {
     struct attach *attach;
@@ -124,12 +127,38 @@ static int mount_session(struct keeper *k)
 
 /* --- the daemon --- */
 
+/* Read-only mounts of root only: it is optional, and whoever cannot have it is not told. */
+static void start_broker(struct keeper *k, const struct attached *a)
+{
+    const struct opts *o = k->attach->opts;
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    int pair[2];
+
+    if (k->daemon.rw || o->direct_io || geteuid() != 0 ||
+        (o->passthrough && str_eq(o->passthrough, "off")) ||
+        getsockopt(a->rpc_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || broker_pair(pair) < 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        attach_fini(k->attach); /* wipes the keys */
+        _exit(broker_run(pair[1], fuse_session_fd(k->daemon.session), peer.uid,
+                         k->daemon.foreground));
+    }
+    close(pair[1]);
+    if (pid > 0)
+        k->daemon.broker_fd = pair[0];
+    else
+        close(pair[0]);
+}
+
 static int start_daemon(struct keeper *k, struct attached *a)
 {
     int pair[2];
 
     if (relay_pair(pair) < 0)
         return -errno;
+    start_broker(k, a);
     k->pid = fork();
     if (k->pid < 0) {
         close(pair[0]);
@@ -147,6 +176,7 @@ static int start_daemon(struct keeper *k, struct attached *a)
     close(pair[1]);
     k->relay = pair[0];
     close(fuse_session_fd(k->daemon.session));
+    closep(&k->daemon.broker_fd);
     return 0;
 }
 
@@ -323,6 +353,7 @@ int keeper_run(struct attach *a, const char *path, int report_fd)
         .path = path,
         .daemon = {.timeo_ns = o->timeo_s * NS_PER_S,
                    .direct_io = o->direct_io,
+                   .broker_fd = -1,
                    .foreground = report_fd < 0},
         .signals = -1,
         .relay = -1,

@@ -9,6 +9,7 @@
 
 #include "fused/foreign.h"
 #include "fused/known.h"
+#include "fused/pass.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
@@ -35,6 +36,7 @@ static void file_info(const struct daemon *d, const struct handle *h, bool keep_
 
 static void close_handle(struct daemon *d, struct handle *h)
 {
+    pass_closed(h);
     handle_drop(h);
     req_oneway(d, RELEASE, release, .fh = h->fh);
 }
@@ -109,6 +111,11 @@ static void open_answer(struct req *r, const struct client_reply *reply)
         e = take_content(r, reply, &rep);
     if (e == 0)
         e = handle_add(r->h);
+    if (e == 0) {
+        e = pass_opened(r->h, rep.whole);
+        if (e < 0)
+            handle_drop(r->h);
+    }
     if (e < 0) {
         req_reply_err(r, e);
         req_oneway(r->d, RELEASE, release, .fh = r->h->fh);
@@ -118,7 +125,7 @@ static void open_answer(struct req *r, const struct client_reply *reply)
         r->h->changes++;
     file_info(r->d, r->h, rep.keep_cache, &fi);
     fuse_req_t fuse = req_take(r);
-    if (!fuse || fuse_reply_open(fuse, &fi) < 0)
+    if (!fuse || pass_reply(fuse, r->h, &fi) < 0)
         close_handle(r->d, r->h);
 }
 
@@ -131,7 +138,8 @@ void ops_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
     if (!changes_data(fi->flags, r->flag) && !r->d->direct_io)
         r->size = handle_bytes_room();
     req_call(r, OPEN, open, .ino = r->ino, .fh = r->h->fh,
-             .flags = (uint64_t)(fi->flags & FLAGS_SENT), .inline_max = r->size);
+             .flags = (uint64_t)(fi->flags & FLAGS_SENT), .pass = pass_possible(),
+             .inline_max = r->size);
 }
 
 static void create_answer(struct req *r, const struct client_reply *reply)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fused/known.h"
+#include "fused/pass-kernel.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/must.h"
@@ -21,6 +22,7 @@ static void init(void *userdata, struct fuse_conn_info *conn)
     struct daemon *d = userdata;
 
     *d->ready = true;
+    pass_kernel_init(conn);
     conn->max_write = PROTO_IO_MAX_BYTES;
     conn->max_background = BACKGROUND_MAX;
     conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;

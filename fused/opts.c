@@ -344,6 +344,8 @@ static int check(struct opts *o, char **why)
         return fail(why, str_dup_printf("the mount point's name is empty"));
     if (o->allow_other && o->allow_root)
         return fail(why, str_dup_printf("allow-other and allow-root exclude each other"));
+    if (o->passthrough && !str_eq(o->passthrough, "auto") && !str_eq(o->passthrough, "off"))
+        return fail(why, str_dup_printf("passthrough is auto or off"));
     if (o->access_key && !o->secret_key && !o->secret_key_file)
         return fail(why, str_dup_printf("--access-key needs --secret-key or --secret-key-file"));
     if (!o->access_key && o->secret_key)
@@ -395,7 +397,8 @@ int opts_parse(int argc, char **argv, struct opts *o, char **why)
 void opts_fini(struct opts *o)
 {
     char **texts[] = {&o->source,      &o->mountpoint,      &o->endpoint, &o->region,   &o->profile,
-                      &o->passwd_file, &o->secret_key_file, &o->socket,   &o->cache_dir};
+                      &o->passwd_file, &o->secret_key_file, &o->socket,   &o->cache_dir,
+                      &o->passthrough};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         free(*texts[i]);
         *texts[i] = NULL;

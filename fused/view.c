@@ -115,6 +115,16 @@ static int read_blocks(const struct view *v, uint64_t offset, size_t len, void *
     return atomic_load(&v->head->seq) != seq || atomic_load(&v->head->revoked) ? -EAGAIN : 0;
 }
 
+int view_fd(const struct view *v)
+{
+    return v->fd;
+}
+
+uint64_t view_size(const struct view *v)
+{
+    return v->size;
+}
+
 int view_read(const struct view *v, uint64_t offset, size_t size, void *buf, size_t *ret_got)
 {
     size_t len = offset >= v->size ? 0 : (size_t)MIN(v->size - offset, (uint64_t)size);

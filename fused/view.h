@@ -17,5 +17,7 @@ int view_new(int cache_fd, int sidecar_fd, uint64_t size, struct view **ret);
 int view_new_bytes(const void *bytes, size_t len, struct view **ret);
 struct view *view_ref(struct view *v);
 void view_unref(struct view *v); /* NULL is fine */
+int view_fd(const struct view *v); /* of the cache file; borrowed */
+uint64_t view_size(const struct view *v);
 /* Reads as read(2) would, short at the end of the file only. 0 | -EAGAIN: ask the backend */
 int view_read(const struct view *v, uint64_t offset, size_t size, void *buf, size_t *ret_got);
