@@ -14,6 +14,7 @@ import pytest
 import proto
 from helpers import noise, python_as
 from proto import LIMITS, MESSAGES, Client
+from util import wait_until
 
 
 @pytest.fixture
@@ -241,6 +242,45 @@ def test_open_hands_over_read_only_descriptors(c, backend):
     magic, version, block_bytes, size = struct.unpack("<QIIQ", os.pread(side, 24, 0))
     assert (magic, version, block_bytes, size) == (0x31454443585a4648, 1, LIMITS["BLOCK_BYTES"], len(data))
     a.close()
+
+
+def present(side, blocks):
+    """The blocks whose bits are set in the sidecar."""
+    bits = os.pread(side, (blocks + 63) // 64 * 8, 4096)
+    return {b for b in range(blocks) if bits[b // 8] >> b % 8 & 1}
+
+
+def test_a_reader_that_tells_where_he_is_is_read_ahead_of(c, backend):
+    """AHEAD alone, without a READ, has the whole file brought; never more than the window at once."""
+    block, data = LIMITS["BLOCK_BYTES"], bytes(24 << 20)
+    backend.store.put("o", data)
+    ino = c.lookup("o").attr["ino"]
+    a = c.ok("OPEN", ino=ino, fh=1, flags=os.O_RDONLY)
+    blocks = len(data) // block
+    tell_at = c.ok("READ", fh=1, offset=0, size=block).tell_at
+    assert block <= tell_at < 4 << 20
+    told = 0
+    while tell_at:
+        first = len(present(a.fds[1], blocks)) * block
+        assert first <= 4 * tell_at + (2 << 20), "far more was read ahead than the reader has read"
+        wait_until("the reader can come to where he is to tell",
+                   lambda: present(a.fds[1], blocks) >= set(range(tell_at // block)))
+        before, tell_at = tell_at, c.ok("AHEAD", fh=1, offset=tell_at).tell_at
+        assert tell_at == 0 or tell_at > before
+        told += 1
+    wait_until("all of it is there", lambda: len(present(a.fds[1], blocks)) == blocks)
+    assert 3 <= told <= 12
+    a.close()
+
+
+def test_ahead_of_nothing(c, backend):
+    backend.store.put("o", bytes(1 << 20))
+    assert c.ask("AHEAD", fh=77, offset=5).error == -errno.EBADF
+    ino = c.lookup("o").attr["ino"]
+    c.ok("OPEN", ino=ino, fh=1, flags=os.O_RDWR).close()
+    assert c.ok("AHEAD", fh=1, offset=(1 << 63) - 1).tell_at == 0
+    c.ok("WRITE", fh=1, offset=0, size=1, ring_offset=0)
+    assert c.ok("AHEAD", fh=1, offset=100).tell_at == 0, "unsaved data: reads are asked for anyway"
 
 
 def bound(backend, session):
