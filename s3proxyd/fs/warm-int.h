@@ -6,7 +6,7 @@
 #include "s3proxyd/fs/warm.h"
 
 struct warm_lister {
-    struct store_req req; /* holds its last page */
+    struct store_req req;
     char *token;
     bool running, over;
 };
@@ -27,7 +27,9 @@ struct warm {
     /* warm-list.c */
     char *key, *prefix;
     struct warm_lister feed, count;
-    size_t at;                 /* in the feed's page */
+    struct store_entry *page;  /* in use, up to `at`; the feed has the next one asked for */
+    size_t npage, at;
+    bool ready;                /* the next one is in feed.req */
     struct store_entry single; /* the object `key` itself; no key: none */
     bool single_used, anything; /* there is something, if only a marker */
 
@@ -44,9 +46,9 @@ struct warm {
 };
 
 int warm_list_start(struct warm *w);
-/* The next object, or NULL: the page is used up. Valid until warm_list_more(). */
+/* The next object, valid until the call after; NULL: none so far, or none at all. */
 const struct store_entry *warm_list_next(struct warm *w);
-void warm_list_more(struct warm *w); /* asks for the next page, unless it is asked for or was the last */
+bool warm_list_done(const struct warm *w); /* there will be none */
 void warm_list_cancel(struct warm *w);
 bool warm_list_busy(const struct warm *w);
 void warm_list_fini(struct warm *w);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What there is to warm. The feed lists page after page as they are used up; the count runs ahead from the
- * second page on, keeps nothing and only adds up. A name without a final '/' may be an object's: it is asked
- * for first. */
+/* What there is to warm. The feed lists page after page, one ahead of what is used; the count runs ahead from
+ * the second page on, keeps nothing and only adds up. A name without a final '/' may be an object's: it is
+ * asked for first. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +108,6 @@ static void fed(struct store_req *req)
     struct warm *w = container_of(req, struct warm, feed.req);
     bool first = !w->feed.token;
     w->feed.running = false;
-    w->at = 0;
     if (req->error < 0) {
         list_failed(w, req);
         return;
@@ -116,6 +115,7 @@ static void fed(struct store_req *req)
     int r = turn(&w->feed);
     if (r == 0 && first && !w->stopping)
         r = count_from_here(w);
+    w->ready = r == 0;
     if (r < 0)
         warm_stop(w, r);
     else if (w->feed.over && !w->anything)
@@ -160,27 +160,52 @@ int warm_list_start(struct warm *w)
     return 0;
 }
 
+static void drop_page(struct warm *w)
+{
+    for (size_t i = 0; i < w->npage; i++) {
+        free(w->page[i].key);
+        free(w->page[i].etag);
+    }
+    free(w->page);
+    w->page = NULL;
+    w->npage = w->at = 0;
+}
+
+/* The page that has come is used from now on, and the one behind it asked for. */
+static void turn_page(struct warm *w)
+{
+    drop_page(w);
+    w->ready = false;
+    w->page = take(w->feed.req.entries);
+    w->npage = w->feed.req.nentries;
+    w->feed.req.nentries = 0;
+    store_req_fini(&w->feed.req);
+    if (!w->feed.over && !w->stopping && !w->stats.full)
+        ask(w, &w->feed, fed);
+}
+
 const struct store_entry *warm_list_next(struct warm *w)
 {
     if (w->single.key && !w->single_used) {
         w->single_used = true;
         return &w->single;
     }
-    while (!w->feed.running && w->at < w->feed.req.nentries) {
-        bool hidden;
-        const struct store_entry *e = &w->feed.req.entries[w->at++];
-        if (is_file(w, e, &hidden))
-            return e;
+    for (;;) {
+        while (w->at < w->npage) {
+            bool hidden;
+            const struct store_entry *e = &w->page[w->at++];
+            if (is_file(w, e, &hidden))
+                return e;
+        }
+        if (!w->ready)
+            return NULL;
+        turn_page(w);
     }
-    return NULL;
 }
 
-void warm_list_more(struct warm *w)
+bool warm_list_done(const struct warm *w)
 {
-    if (w->feed.running || w->feed.over)
-        return;
-    store_req_fini(&w->feed.req);
-    ask(w, &w->feed, fed);
+    return w->feed.over && !w->ready && w->at == w->npage;
 }
 
 void warm_list_cancel(struct warm *w)
@@ -198,6 +223,7 @@ bool warm_list_busy(const struct warm *w)
 
 void warm_list_fini(struct warm *w)
 {
+    drop_page(w);
     store_req_fini(&w->feed.req);
     store_req_fini(&w->count.req);
     free(w->feed.token);

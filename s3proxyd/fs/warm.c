@@ -257,7 +257,7 @@ static bool is_over(const struct warm *w)
 {
     if (w->running || warm_list_busy(w) || w->current)
         return false;
-    return w->stopping || w->stats.full || w->feed.over;
+    return w->stopping || w->stats.full || warm_list_done(w);
 }
 
 static void go_on(void *arg)
@@ -276,10 +276,8 @@ static void go_on(void *arg)
             return;
         }
         const struct store_entry *e = warm_list_next(w);
-        if (!e) {
-            warm_list_more(w);
+        if (!e)
             break;
-        }
         open_object(w, e);
     }
     struct warm_object *o = w->current;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* Brings all that lies below a key into the cache: a walk through its flat listing, one page in memory at a
- * time, and fills of whole objects, several at once. A second walk counts, beyond the first page, what there
+/* Brings all that lies below a key into the cache: a walk through its flat listing, two pages in memory at
+ * most, and fills of whole objects, several at once. A second walk counts, beyond the first page, what there
  * is in all, so that progress has an end. Nothing here touches inodes.
  *
  * It takes no more of the cache than there is: what it has brought it would evict next, so it stops instead
