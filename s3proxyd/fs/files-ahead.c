@@ -22,7 +22,7 @@
 #define SCAN_MAX 4096u     /* slots looked at for the next file */
 #define IN_FLIGHT_MAX 96u  /* of all mounts of one user */
 #define CACHE_SHARE 8u     /* what is fetched ahead is at most this part of the cache */
-#define QUIET_MS 3000u
+#define QUIET_MS 3000u     /* then nothing is held for a run any more */
 
 struct ahead_file {
     uint64_t ino;
@@ -32,7 +32,7 @@ struct ahead_file {
 
 struct run {
     struct series series;
-    uint64_t used; /* ahead->clock */
+    uint64_t used_ns;
     unsigned n, pos; /* files[pos - 1] is the furthest one opened */
     struct ahead_file files[FILES];
 };
@@ -41,7 +41,6 @@ struct files_ahead {
     struct session *session;
     struct loop_timer *quiet;
     struct series_ledger ledger;
-    uint64_t clock;
     struct run *runs[RUNS];
 };
 
@@ -207,7 +206,7 @@ static struct run *new_run(struct files_ahead *a)
     for (unsigned i = 0; i < RUNS; i++) {
         if (!a->runs[i])
             return a->runs[i] = calloc(1, sizeof(*a->runs[i]));
-        if (a->runs[i]->used < oldest->used)
+        if (a->runs[i]->used_ns < oldest->used_ns)
             oldest = a->runs[i];
     }
     end_run(a, oldest);
@@ -301,13 +300,27 @@ static void top_up(struct files_ahead *a, struct run *run)
 
 /* ---- a session's */
 
-/* Nobody has come: descriptors are for files in use. */
+/* Descriptors are for files in use, and what was fetched for a reader who stopped must not be in the way of
+ * others. The run itself stays: whoever loads a model opens a file in a minute. */
+static void rest(struct files_ahead *a, uint64_t now_ns)
+{
+    for (unsigned i = 0; i < RUNS && a->runs[i]; i++) {
+        struct run *run = a->runs[i];
+        if (now_ns - run->used_ns < QUIET_MS * NS_PER_MS)
+            continue;
+        for (unsigned k = 0; k < run->n; k++) {
+            struct ahead_file *file = &run->files[k];
+            let_go(a, file);
+            if (!file->opened)
+                series_done(&a->ledger, file->bytes, false);
+            file->bytes = 0;
+        }
+    }
+}
+
 static void quiet(void *arg)
 {
-    struct files_ahead *a = arg;
-    for (unsigned i = 0; i < RUNS && a->runs[i]; i++)
-        for (unsigned k = 0; k < a->runs[i]->n; k++)
-            let_go(a, &a->runs[i]->files[k]);
+    rest(arg, UINT64_MAX);
 }
 
 static struct files_ahead *files_ahead_new(struct session *s)
@@ -343,11 +356,13 @@ bool files_ahead_opened(struct session *s, struct inode *inode)
     struct files_ahead *a = s->files_ahead;
     if (!a)
         return false;
+    uint64_t now = clock_mono_ns();
+    rest(a, now);
     series_opened(&a->ledger, inode->size);
     struct run *run = run_of(a, inode);
     if (!run)
         return false;
-    run->used = ++a->clock;
+    run->used_ns = now;
     top_up(a, run);
     loop_timer_set_ms(a->quiet, QUIET_MS);
     return run->series.window > 0;
