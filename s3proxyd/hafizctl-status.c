@@ -208,14 +208,35 @@ static const struct ctl_column problem_columns[] = {
     {"UNSAVED", CTL_RIGHT, false},
     {"FOR", CTL_LEFT, false},
 };
+static const struct ctl_column warming_columns[] = {
+    {"PATH", CTL_LEFT, true},   {"SOURCE", CTL_LEFT, true}, {"OBJECTS", CTL_RIGHT, false},
+    {"OF", CTL_RIGHT, false}, {"SIZE", CTL_RIGHT, false}, {"OF ALL", CTL_RIGHT, false},
+};
+
+static int warming_row(struct str *cells, json_object *item)
+{
+    int r = ctl_add_str(&cells[0], item, "path");
+    if (r == 0)
+        r = ctl_add_str(&cells[1], item, "source");
+    if (r == 0)
+        r = ctl_add_count(&cells[2], ctl_u64_or_0(item, "objects"));
+    if (r == 0)
+        r = ctl_add_count(&cells[3], ctl_u64_or_0(item, "total_objects"));
+    if (r == 0)
+        r = ctl_add_bytes(&cells[4], ctl_u64_or_0(item, "bytes"));
+    return r < 0 ? r : ctl_add_bytes(&cells[5], ctl_u64_or_0(item, "total_bytes"));
+}
+
 static const struct section {
-    const char *member, *title, *empty, *absent;
+    const char *member, *title, *empty, *absent; /* empty NULL: not shown then */
     const struct ctl_column *columns;
     unsigned ncolumns;
     int (*row)(struct str *cells, json_object *item);
 } sections[] = {
     {"mounts", "Mounts", "Nothing is mounted. `hafiz-mount SOURCE MOUNTPOINT` mounts a bucket.",
      NOT_TOLD, mount_columns, ARRAY_SIZE(mount_columns), mount_row},
+    {"warming", "Being fetched ahead", NULL, NULL, warming_columns, ARRAY_SIZE(warming_columns),
+     warming_row},
     {"stores", "Stores", "No store is in use.", NOT_TOLD, store_columns, ARRAY_SIZE(store_columns),
      store_row},
     {"problems", "Problems", "None.", NOT_TOLD, problem_columns, ARRAY_SIZE(problem_columns),
@@ -226,6 +247,8 @@ static int add_section(json_object *doc, const struct section *sec, struct str *
 {
     json_object *list = ctl_member(doc, sec->member, json_type_array);
     size_t n = list ? json_object_array_length(list) : 0;
+    if (!n && !sec->empty)
+        return 0;
     int r = str_addf(out, "\n%s\n", sec->title);
     if (r < 0 || !n)
         return r < 0 ? r : str_addf(out, "  %s\n", list ? sec->empty : sec->absent);

@@ -82,6 +82,8 @@ def test_ctrl_c_stops_it(box, w, fake):
     p = subprocess.Popen(w.argv_warm + ["--jobs", "1"], env=box.env(), stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True)
     wait_until("four to be there", lambda: running(w) and running(w)[0]["objects"] == 4, 20)
+    words = box.ctl("--socket", w.backend.socket, "status").stdout
+    assert "Being fetched ahead" in words and "195.3 KiB" in words, words
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=15)
     assert p.returncode == 130 and out.startswith("stopped: 4 objects") and not err, (out, err)
