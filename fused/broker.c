@@ -22,7 +22,7 @@
 
 #define ANSWER_TIMEOUT_S 2
 
-enum { ASK_OPEN = 1, ASK_CLOSE = 2 };
+enum { ASK_OPEN = 1, ASK_CLOSE = 2 }; /* CLOSE is not answered */
 
 struct ask {
     uint32_t kind;
@@ -132,8 +132,8 @@ int broker_serve(int fd, int fuse_fd, uid_t owner)
                                : -EMFILE;
             files += answer.error == 0;
         } else if (ask.kind == ASK_CLOSE && data_fd < 0) {
-            answer.error = do_close(fuse_fd, ask.id);
-            files -= answer.error == 0 && files > 0;
+            files -= do_close(fuse_fd, ask.id) == 0 && files > 0;
+            continue;
         }
         if (send(fd, &answer, sizeof(answer), MSG_NOSIGNAL) != sizeof(answer))
             return -errno;
@@ -168,13 +168,13 @@ int broker_pair(int ret_fds[2])
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_fds) < 0)
         return -errno;
     (void)setsockopt(ret_fds[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    (void)setsockopt(ret_fds[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     return 0;
 }
 
-static int ask_broker(int fd, const struct ask *ask, int data_fd, uint32_t *ret_id)
+static int say(int fd, const struct ask *ask, int data_fd)
 {
     union control control = {.bytes = {0}};
-    struct answer answer = {0};
     struct iovec iov = {(void *)ask, sizeof(*ask)};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
     ssize_t n;
@@ -187,8 +187,17 @@ static int ask_broker(int fd, const struct ask *ask, int data_fd, uint32_t *ret_
                                         .cmsg_len = CMSG_LEN(sizeof(int))};
         memcpy(CMSG_DATA(&control.head), &data_fd, sizeof(int));
     }
-    if (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        return -EPIPE;
+    do
+        n = sendmsg(fd, &m, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n == sizeof(*ask) ? 0 : n < 0 && errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
+}
+
+static int hear(int fd, uint32_t *ret_id)
+{
+    struct answer answer = {0};
+    ssize_t n;
+
     do
         n = recv(fd, &answer, sizeof(answer), MSG_TRUNC);
     while (n < 0 && errno == EINTR);
@@ -196,20 +205,20 @@ static int ask_broker(int fd, const struct ask *ask, int data_fd, uint32_t *ret_
         return n < 0 && errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
     if (n != sizeof(answer) || answer.error > 0 || answer.error < -4095)
         return -EPROTO;
-    if (answer.error == 0 && ret_id) {
-        if (answer.id == 0 || answer.id > INT32_MAX)
-            return -EPROTO;
+    if (answer.error == 0 && (answer.id == 0 || answer.id > INT32_MAX))
+        return -EPROTO;
+    if (answer.error == 0)
         *ret_id = answer.id;
-    }
     return answer.error;
 }
 
 int broker_open(int fd, int data_fd, uint64_t size, uint32_t *ret_id)
 {
-    return ask_broker(fd, &(struct ask){.kind = ASK_OPEN, .size = size}, data_fd, ret_id);
+    int r = say(fd, &(struct ask){.kind = ASK_OPEN, .size = size}, data_fd);
+    return r < 0 ? r : hear(fd, ret_id);
 }
 
 int broker_close(int fd, uint32_t id)
 {
-    return ask_broker(fd, &(struct ask){.kind = ASK_CLOSE, .id = id}, -1, NULL);
+    return say(fd, &(struct ask){.kind = ASK_CLOSE, .id = id}, -1);
 }

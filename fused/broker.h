@@ -29,4 +29,4 @@ int broker_check(int data_fd, uint64_t size, uid_t owner);
 int broker_pair(int ret_fds[2]); /* 0: the daemon's, which waits for an answer only so long */
 /* 0 | the broker's -errno | -EPIPE, -EPROTO, -ETIMEDOUT: it is of no use any more */
 int broker_open(int fd, int data_fd, uint64_t size, uint32_t *ret_id);
-int broker_close(int fd, uint32_t id);
+int broker_close(int fd, uint32_t id); /* waits for nothing */

@@ -13,7 +13,7 @@
 #include "proto/base/str.h"
 #include "s3proxyd/cache/entry.h"
 
-#define PASS_MIN_BYTES (64u * 1024)  /* smaller ones are read sooner than registered */
+#define PASS_MIN_BYTES (256u * 1024) /* smaller ones are read sooner than registered */
 #define PASS_CACHE_SHARE 2u          /* of the cache: the rest must be there to evict from */
 #define WITHDRAW_MAX 64u             /* probes at one opening */
 

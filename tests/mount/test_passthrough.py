@@ -145,7 +145,7 @@ def test_mixed_opens_follow_the_first(fro):
 
 def test_many_open_and_close_at_once(box, fro):
     for i in range(4):
-        fro.store.put("f%d" % i, noise(200000, i))
+        fro.store.put("f%d" % i, noise(300000, i))
     box.sh("cat %s/f? > /dev/null" % fro.at)
     script = "for i in $(seq 60); do cmp %s/f$((i %% 4)) %s/f$((i %% 4)) || exit 1; done" % (
         fro.at, fro.store.directory)
