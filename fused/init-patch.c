@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define OP_INIT 26u
+#define PARALLEL_DIROPS (1ull << 18)
 #define INIT_EXT (1ull << 30)        /* flags2 counts */
 #define WRITEBACK_CACHE (1ull << 16) /* with it the kernel would silently pass nothing */
 #define PASSTHROUGH (1ull << 37)
@@ -66,7 +67,8 @@ bool init_patch_reply(struct init_patch *p, const void *head, size_t head_len, v
     if (h.unique != p->unique || h.error != 0 || out.major != 7)
         return false;
     p->unique = 0;
-    if (p->offered & PASSTHROUGH && !(out.flags & WRITEBACK_CACHE)) {
+    out.flags |= (uint32_t)(p->offered & PARALLEL_DIROPS);
+    if (p->pass && p->offered & PASSTHROUGH && !(out.flags & WRITEBACK_CACHE)) {
         out.flags |= (uint32_t)INIT_EXT;
         out.flags2 |= (uint32_t)(PASSTHROUGH >> 32);
         out.max_stack_depth = STACK_DEPTH;

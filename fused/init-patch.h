@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* What libfuse before 3.17 cannot say in its reply to FUSE_INIT, added to the bytes on their way:
- * passthrough, which it does not know. Pure functions of the two messages. The
- * structs are the kernel's, of a later header than Debian 12 has. */
+/* What libfuse 3.14 does not say in its reply to FUSE_INIT, added to the bytes on their way:
+ * passthrough, which it does not know before 3.17, and that lookups and listings of one directory
+ * may come side by side, which it forgets. Pure functions of the two messages. The structs are the
+ * kernel's, of a later header than Debian 12 has. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #define INIT_PATCH_REPLY_BYTES 64u /* struct fuse_init_out */
 
 struct init_patch {
+    bool pass;        /* passthrough is wanted */
     uint64_t unique;  /* of the INIT that was asked; 0: none yet */
     uint64_t offered; /* the kernel's flags, both words */
     bool agreed;      /* the reply said passthrough */

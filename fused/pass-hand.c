@@ -50,10 +50,11 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
     return writev(fd, changed, 2);
 }
 
-int pass_kernel_prepare(struct fuse_session *session)
+int pass_kernel_prepare(struct fuse_session *session, bool wanted)
 {
     static const struct fuse_custom_io io = {.read = io_read, .writev = io_writev};
 
+    patch.pass = wanted;
     atomic_store(&waiting, true);
     return fuse_session_custom_io(session, &io, fuse_session_fd(session));
 }

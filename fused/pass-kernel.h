@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Before the first request. 0 | -errno: nothing will be passed */
-int pass_kernel_prepare(struct fuse_session *session);
+/* Before the first request. wanted: passthrough. 0 | -errno: nothing will be passed */
+int pass_kernel_prepare(struct fuse_session *session, bool wanted);
 /* In the handler of INIT. */
 void pass_kernel_init(struct fuse_conn_info *conn);
 /* After INIT is answered: did both sides agree? */

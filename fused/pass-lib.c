@@ -3,18 +3,18 @@
 /* For libfuse 3.17 and later, which has the words. */
 #include "fused/pass-kernel.h"
 
-static bool wanted, agreed;
+static bool asked, agreed;
 
-int pass_kernel_prepare(struct fuse_session *session)
+int pass_kernel_prepare(struct fuse_session *session, bool wanted)
 {
     (void)session;
-    wanted = true;
+    asked = wanted;
     return 0;
 }
 
 void pass_kernel_init(struct fuse_conn_info *conn)
 {
-    if (!wanted || !(conn->capable & FUSE_CAP_PASSTHROUGH))
+    if (!asked || !(conn->capable & FUSE_CAP_PASSTHROUGH))
         return;
     conn->want |= FUSE_CAP_PASSTHROUGH;
     conn->max_backing_stack_depth = 1; /* see STACK_DEPTH in init-patch.c */

@@ -37,7 +37,7 @@ static atomic_bool hopeless;  /* and none of them is passed any more */
 void pass_prepare(struct fuse_session *session, int broker_fd)
 {
     broker = broker_fd;
-    prepared = broker >= 0 && pass_kernel_prepare(session) == 0;
+    prepared = pass_kernel_prepare(session, broker >= 0) == 0 && broker >= 0;
 }
 
 void pass_start(void)

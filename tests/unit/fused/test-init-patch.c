@@ -27,6 +27,7 @@ static int setup(void **state)
     answer[12] = 0x01; /* flags: async read */
     answer[22] = 0x10; /* max_write 1 MiB */
     ask[4] = 26;
+    ask[54] = 0xff;
     ask[55] = 0x73;
     ask[56] = 0xff;
     return 0;
@@ -40,10 +41,11 @@ static bool patched(struct init_patch *p)
 static void test_reply_gets_passthrough_and_nothing_else(void **state)
 {
     unsigned char want[64];
-    struct init_patch p = {0};
+    struct init_patch p = {.pass = true};
 
     (void)state;
     memcpy(want, answer, sizeof(want));
+    want[14] |= 0x04; /* PARALLEL_DIROPS */
     want[15] |= 0x40; /* INIT_EXT */
     want[32] |= 0x20; /* flags2: PASSTHROUGH */
     want[36] = 1;     /* max_stack_depth */
@@ -59,13 +61,14 @@ static void test_kernel_without_it_gets_the_reply_as_it_was(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct init_patch p = {0};
+        struct init_patch p = {.pass = true};
         setup(NULL);
         if (i == 0)
             ask[56] = 0xdf; /* not offered */
         else
             ask[55] = 0x33; /* flags2 is not there at all */
         memcpy(want, answer, sizeof(want));
+        want[14] |= 0x04;
         assert_true(init_patch_request(&p, ask, sizeof(ask)));
         assert_true(patched(&p));
         assert_false(p.agreed);
@@ -73,9 +76,32 @@ static void test_kernel_without_it_gets_the_reply_as_it_was(void **state)
     }
 }
 
-static void test_writeback_cache_excludes_it(void **state)
+static void test_who_does_not_want_it_does_not_say_it(void **state)
 {
     struct init_patch p = {0};
+
+    (void)state;
+    assert_true(init_patch_request(&p, ask, sizeof(ask)));
+    assert_true(patched(&p));
+    assert_false(p.agreed);
+    assert_int_equal(answer[32], 0);
+    assert_int_equal(answer[14], 0x04);
+}
+
+static void test_what_is_not_offered_is_not_taken(void **state)
+{
+    struct init_patch p = {0};
+
+    (void)state;
+    ask[54] &= 0xfb;
+    assert_true(init_patch_request(&p, ask, sizeof(ask)));
+    assert_true(patched(&p));
+    assert_int_equal(answer[14], 0);
+}
+
+static void test_writeback_cache_excludes_it(void **state)
+{
+    struct init_patch p = {.pass = true};
 
     (void)state;
     answer[14] |= 0x01;
@@ -87,7 +113,7 @@ static void test_writeback_cache_excludes_it(void **state)
 
 static void test_other_requests_are_not_init(void **state)
 {
-    struct init_patch p = {0};
+    struct init_patch p = {.pass = true};
 
     (void)state;
     ask[4] = 1;
@@ -101,7 +127,7 @@ static void test_other_requests_are_not_init(void **state)
 static void test_other_replies_are_left_alone(void **state)
 {
     unsigned char head[16], want[64];
-    struct init_patch p = {0};
+    struct init_patch p = {.pass = true};
 
     (void)state;
     memcpy(want, answer, sizeof(want));
@@ -124,6 +150,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_reply_gets_passthrough_and_nothing_else, setup),
         cmocka_unit_test_setup(test_kernel_without_it_gets_the_reply_as_it_was, setup),
+        cmocka_unit_test_setup(test_who_does_not_want_it_does_not_say_it, setup),
+        cmocka_unit_test_setup(test_what_is_not_offered_is_not_taken, setup),
         cmocka_unit_test_setup(test_writeback_cache_excludes_it, setup),
         cmocka_unit_test_setup(test_other_requests_are_not_init, setup),
         cmocka_unit_test_setup(test_other_replies_are_left_alone, setup),
