@@ -103,6 +103,11 @@ static int add_cache(json_object *doc, struct str *out)
         r = str_addf(out, " (%u %%)", (unsigned)((double)used * 100 / (double)size));
     say(out, &r, ", objects: ");
     say_count(out, &r, c, "objects");
+    if (ctl_u64_or_0(c, "passed_bytes")) {
+        say(out, &r, "\n  passed    ");
+        say_bytes(out, &r, c, "passed_bytes");
+        say(out, &r, " the kernel may read by itself (FUSE passthrough)");
+    }
     if (!ctl_u64_or_0(c, "hits") && !ctl_u64_or_0(c, "fills")) {
         say(out, &r, "\n  reads     none needed a fetch; mounts read what is here by themselves\n");
         return r;

@@ -248,6 +248,7 @@ void cache_stats(const struct cache *cache, struct cache_stats *ret)
     *ret = cache->stats;
     ret->size_bytes = cache->size_bytes;
     ret->used_bytes = cache->used_bytes;
+    ret->promised_bytes = cache->promised_bytes;
     ret->objects = cache->entries.count;
     ret->open_objects = cache->nopen;
 }

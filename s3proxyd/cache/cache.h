@@ -101,6 +101,6 @@ void cache_forget(struct cache *cache, const struct cache_key *key);
 
 struct cache_stats { /* hits: fills that found everything present. Reads clients do alone are not counted */
     uint64_t size_bytes, used_bytes, objects, open_objects, hits, fills;
-    uint64_t evicted_bytes, fetched_bytes, hedged;
+    uint64_t evicted_bytes, fetched_bytes, hedged, promised_bytes;
 };
 void cache_stats(const struct cache *cache, struct cache_stats *ret);

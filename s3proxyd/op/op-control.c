@@ -87,6 +87,7 @@ static struct json_object *cache_json(struct op *op)
     put_str(o, "dir", op->fs->conf->cache_dir);
     put_int(o, "size_bytes", st.size_bytes);
     put_int(o, "used_bytes", st.used_bytes);
+    put_int(o, "passed_bytes", st.promised_bytes);
     put_int(o, "objects", st.objects);
     put_int(o, "hits", st.hits);
     put_int(o, "fills", st.fills);

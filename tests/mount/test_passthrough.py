@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """Files the kernel reads by itself: read-only mounts of root, complete versions, and everything that can
 become of the cache file below a reader. What the daemon moved is counted in /proc/PID/io."""
+import json
 import mmap
 import os
 import platform
@@ -82,6 +83,17 @@ def test_a_complete_file_is_read_without_the_daemon(ro, store):
             f.seek(at)
             assert f.read(100000) == data[at:at + 100000]
         assert os.fstat(f.fileno()).st_size == SIZE
+
+
+def test_status_says_what_is_passed(fro):
+    data = noise(SIZE)
+    fro.store.put("f", data)
+    warm(fro, "f", data)
+    status = ["--socket", fro.backend.socket, "status"]
+    assert "passthrough" not in fro.box.ctl(*status).stdout
+    assert passed(fro, "f", data)
+    assert "passthrough" in fro.box.ctl(*status).stdout
+    assert SIZE <= json.loads(fro.box.ctl(*status, "--json").stdout)["cache"]["passed_bytes"] <= SIZE + MIB
 
 
 def test_two_mounts_share(box, ro, store):
