@@ -8,6 +8,7 @@
 
 #include "s3proxyd/cache/fetch.h"
 
+#define ONE_REQUEST_BYTES (1024u * 1024) /* a read and what is read ahead of it, together */
 #define AHEAD_CACHE_SHARE 8u /* one reader's window is at most this part of the cache */
 
 static struct obj_span span_of(uint64_t offset, uint64_t len)
@@ -187,6 +188,20 @@ static struct plan_limits limits_of(const struct cache_obj *obj)
     };
 }
 
+/* Where the request ends that brings [.., end): what is read ahead right behind it comes along while that is
+ * little. A small file is one request then, and cannot be replaced between two. */
+static uint64_t one_request(struct obj_span want, uint64_t end, const struct plan *plan)
+{
+    const struct plan_range *r = &plan->ranges[0];
+
+    if (plan->n == 0 || r->offset != end)
+        return want.end;
+    uint64_t until = span_of(r->offset, r->len).end;
+    uint64_t most = want.first + ONE_REQUEST_BYTES / BLOCK_BYTES;
+    until = MIN(until, most);
+    return MAX(until, want.end);
+}
+
 static void read_ahead(struct cache_obj *obj, const struct plan *plan)
 {
     for (unsigned i = 0; i < plan->n; i++)
@@ -215,7 +230,8 @@ int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struc
     }
     bool hit = side_all_present(&obj->side, want.first, want.end);
     if (!hit)
-        r = fetch_absent(obj, want, want.end, FETCH_MAX_BLOCKS);
+        r = fetch_absent(obj, (struct obj_span){want.first, one_request(want, offset + len, &plan)},
+                         want.end, FETCH_MAX_BLOCKS);
     if (r == 0)
         read_ahead(obj, &plan);
     if (hit) {

@@ -309,3 +309,13 @@ def test_killed_while_a_large_file_is_read(box, fake):
             got += f.read(MIB)
     assert got == data
     assert fetched(fake) < len(data) + 40 * MIB
+
+
+def test_a_file_of_half_a_mib_is_one_request(fm, fake):
+    """Whatever pieces the kernel asks for: it cannot be replaced between two of them."""
+    for n in (70000, 150064, 500000):
+        fake.put("b", "o%d" % n, noise(n, n))
+    fm.ls()
+    for n in (70000, 150064, 500000):
+        assert fm.read("o%d" % n) == noise(n, n)
+        assert fake.count(op="get", key="o%d" % n) == 1, n
