@@ -164,7 +164,7 @@ static void run_first(struct job *job, char *buf)
 
 static int read_list(struct job *job)
 {
-    char *line = NULL;
+    _cleanup_(freep) char *line = NULL;
     size_t cap = 0, room = 0;
     while (getline(&line, &cap, stdin) > 0) {
         char *save = NULL, *seed = strtok_r(line, " ", &save), *size = strtok_r(NULL, " ", &save);
@@ -184,7 +184,6 @@ static int read_list(struct job *job)
             return -ENOMEM;
         job->nfiles++;
     }
-    free(line);
     return job->nfiles ? 0 : -EINVAL;
 }
 
@@ -208,6 +207,14 @@ static int choose_places(struct job *job)
         job->places[i] = place;
     }
     return 0;
+}
+
+static void job_fini(struct job *job)
+{
+    for (size_t i = 0; i < job->nfiles; i++)
+        free(job->files[i].path);
+    free(job->files);
+    free(job->places);
 }
 
 static void *thread(void *arg)
@@ -300,9 +307,9 @@ int main(int argc, char **argv)
     int r = read_list(&job);
     if (r == 0 && mode->places)
         r = choose_places(&job);
-    if (r < 0) {
+    if (r < 0)
         fprintf(stderr, "bench-read: the list of files: %s\n", strerror(-r));
-        return 1;
-    }
-    return run(&job);
+    int code = r < 0 ? 1 : run(&job);
+    job_fini(&job);
+    return code;
 }

@@ -202,17 +202,21 @@ def test_reader_notices_wrong_data(tmp_path):
 def test_benchmark_gives_figures(tmp_path, need_root):
     """Some rows with little data; what it reads is checked by the reader itself."""
     import bench
+    import limits
     from world import Sizes
     rows = ["first", "seq", "model2", "rand64", "small8", "ls"]
     world = bench.World(os.environ["HAFIZ_BUILD"], Sizes.tiny(), 2, 90, str(tmp_path / "cache"), drop=False)
     with world:
-        results = bench.benchmark(world, rows, ["hafiz"], 1, limits=False)
+        results = bench.benchmark(world, rows, ["hafiz"], 1)
     assert sorted(results) == sorted(rows)
     for row, got in results.items():
         figures = got["hafiz"]
         assert isinstance(figures, list), "%s: %s" % (row, figures)
         assert figures[0]["seconds"] > 0 and figures[0]["cpu"] > 0 and figures[0]["pss"] > MIB
     assert results["seq"]["hafiz"][0]["fetched"] >= 4 * MIB
+    assert results["seq"]["libcurl"][0]["fetched"] >= 4 * MIB
+    assert results["model2"]["local"][0]["seconds"] > 0
+    assert isinstance(results["model2"]["bare FUSE"], list) or not os.path.exists(limits.EXAMPLE)
     assert sum(results["model2"]["hafiz"][0]["requests"].get(k, 0) for k in ("get", "range")) == 0
     text = bench.Report([r for s in bench.rows_module.sessions() for r in s.rows], results, 2).text()
     assert "requests for objects: 0" in text and max(map(len, text.splitlines())) <= 110
