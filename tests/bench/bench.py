@@ -5,6 +5,7 @@
 what hafiz must reach. Each session (a fresh mount and its rows) is done for one client after the other,
 so that what changes on the machine meanwhile meets all of them."""
 import argparse
+import contextlib
 import json
 import mmap
 import os
@@ -57,8 +58,15 @@ class World:
         self.data, self.repeat = Data(sizes), 0
 
     def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self._build(stack)
+            self.stack = stack.pop_all()
+        return self
+
+    def _build(self, stack):
         os.makedirs(self.cache, exist_ok=True)
         self.dir = tempfile.mkdtemp(prefix="hb", dir=os.environ.get("HAFIZ_TEST_TMP", "/var/tmp"))
+        stack.callback(shutil.rmtree, self.dir, ignore_errors=True)
         os.chmod(self.dir, 0o755)  # other users' mounts are in it
         os.environ["HAFIZ_BUILD"] = self.build
         fusectl_mounted()
@@ -67,15 +75,14 @@ class World:
             path = shutil.copy(os.path.join(self.build, "tests/bench", name), Hafiz.programs.dir)
             setattr(self, name.replace("-", "_"), path)
         self.server = Server(self.cache, os.path.join(self.dir, "versitygw.log"))
+        stack.callback(self.server.stop)
         self.server.provide(self.data, self.bench_read, os.path.join(self.cache, "scratch"))
         self.proxy = Proxy(self.delay_proxy, self.server.port, self.rtt_ms, self.cap_mb,
                            os.path.join(self.dir, "line.json"))
-        return self
+        stack.callback(self.proxy.stop)
 
     def __exit__(self, *_):
-        self.proxy.stop()
-        self.server.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        self.stack.close()
 
     def fresh(self, server=True):
         """Nothing of the clients' in the kernel's caches, and of the server everything or nothing."""

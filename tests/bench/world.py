@@ -86,7 +86,11 @@ class Server:
                  "--access", s3server.ACCESS_KEY, "--secret", s3server.SECRET_KEY, "--keep-alive",
                  "posix", self.data], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=directory)
         self.s3 = s3server.client(self.endpoint)
-        wait_until("versitygw to answer (log: %s)" % log, self._answers, timeout=60)
+        try:
+            wait_until("versitygw to answer (log: %s)" % log, self._answers, timeout=60)
+        except AssertionError:
+            self.stop()
+            raise
 
     def _answers(self):
         assert self.proc.poll() is None, "versitygw ended at once"
@@ -180,7 +184,9 @@ class Proxy:
         # pylint: disable=consider-using-with
         self.proc = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         line = self.proc.stdout.readline()
-        assert line.startswith("listening on "), "the proxy did not start"
+        if not line.startswith("listening on "):
+            self.stop()
+            raise AssertionError("the proxy did not start")
         self.port = int(line.split()[-1])
         self.endpoint = "http://127.0.0.1:%d" % self.port
 
