@@ -96,6 +96,10 @@ int cache_obj_pread(const struct cache_obj *obj, void *buf, uint64_t offset, siz
  * as the data of the version `key`; all blocks are present for this boot. The path is gone afterwards,
  * also on failure. Nobody may write to the file any more. 0 (or it was there already) | -ENOSPC | -errno */
 int cache_adopt(struct cache *cache, const struct cache_key *key, const char *path);
+/* The object has another key now, and perhaps another ETag, with the same bytes (a copy in the store): what
+ * is cached goes along, also for who has it open. Not while some of it is being fetched by the old key:
+ * then the new version is fetched anew. */
+void cache_rename(struct cache *cache, const struct cache_key *from, const struct cache_key *to);
 /* Forgets a version nobody has open (object deleted). */
 void cache_forget(struct cache *cache, const struct cache_key *key);
 

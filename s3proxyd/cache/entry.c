@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/log.h"
+#include "proto/base/must.h"
 #include "proto/base/str.h"
 #include "s3proxyd/aws/digest.h"
 #include "s3proxyd/cache/promise.h"
@@ -187,6 +189,64 @@ int cache_adopt(struct cache *cache, const struct cache_key *key, const char *pa
     if (r < 0)
         unlink(path);
     return r == -EEXIST ? 0 : r;
+}
+
+static int move_files(struct cache *cache, const uint8_t from[ENTRY_HASH_BYTES],
+                      const uint8_t to[ENTRY_HASH_BYTES])
+{
+    static const char *const suffixes[] = {".data", ".side"};
+    char old[ENTRY_PATH_SIZE], new[ENTRY_PATH_SIZE];
+    int r = entry_make_parent(cache, to);
+
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(suffixes); i++) {
+        entry_path(from, suffixes[i], old);
+        entry_path(to, suffixes[i], new);
+        if (renameat(cache->objects_fd, old, cache->objects_fd, new) < 0)
+            r = -errno;
+    }
+    return r;
+}
+
+/* Takes the entry's place in the table, and the names of who has it open. */
+static int rename_entry(struct cache *cache, struct cache_entry *entry,
+                        const uint8_t hash[ENTRY_HASH_BYTES], const struct cache_key *to)
+{
+    _cleanup_(freep) char *key = strdup(to->key), *etag = strdup(to->etag ? to->etag : "");
+    uint8_t old[ENTRY_HASH_BYTES];
+
+    if (!key || !etag)
+        return -ENOMEM;
+    memcpy(old, entry->hash, sizeof(old));
+    table_del(&cache->entries, &entry->node);
+    memcpy(entry->hash, hash, sizeof(entry->hash));
+    must(table_add(&cache->entries, &entry->node, table_key(hash)) == 0); /* one was just taken out */
+    if (entry->obj) {
+        free(entry->obj->key);
+        free(entry->obj->etag);
+        entry->obj->key = take(key);
+        entry->obj->etag = take(etag);
+    }
+    return move_files(cache, old, hash);
+}
+
+void cache_rename(struct cache *cache, const struct cache_key *from, const struct cache_key *to)
+{
+    uint8_t old[ENTRY_HASH_BYTES], new[ENTRY_HASH_BYTES];
+
+    if (entry_hash(from, old) < 0 || entry_hash(to, new) < 0 || memcmp(old, new, sizeof(old)) == 0)
+        return;
+    struct cache_entry *entry = entry_find(cache, old), *there = entry_find(cache, new);
+    if (!entry || (entry->obj && (!list_empty(&entry->obj->fetches) || entry->obj->doomed ||
+                                  atomic_load(&entry->obj->side.head->revoked))))
+        return;
+    if (there && (there->obj || promise_holds(cache, there)))
+        return; /* the same bytes, and in use */
+    if (there)
+        entry_drop(there, cache);
+    int r = rename_entry(cache, entry, new, to);
+    if (r < 0) /* its files are found under neither name in the next run: only space is lost */
+        log_warn("cache", "the files of %s do not follow its new name: %s", log_esc(to->key),
+                 strerror(-r));
 }
 
 void cache_forget(struct cache *cache, const struct cache_key *key)

@@ -227,6 +227,14 @@ static void new_version(struct op *op)
         src->mtime_ns = src->store_mtime_ns;
     }
     uint64_t size = src->size;
+    const struct store *store = src->tree->store;
+    struct cache_key from = {
+        store->endpoint, store->bucket, op->key, src->etag, src->tree->scope, size};
+    struct cache_key to = from;
+    to.key = op->key2;
+    to.etag = rn->copy.etag;
+    if (src->etag && to.etag)
+        cache_rename(op->fs->cache, &from, &to);
     inode_set_version(src, rn->copy.etag, size, rn->copy.mtime_ns, clock_mono_ns());
     commit_retire(src); /* what its spool is based on has gone */
 }

@@ -256,6 +256,36 @@ static void test_leavings_of_a_crash_are_not_uncounted(void **state)
     cache_obj_unref(obj);
 }
 
+/* The object was renamed in the store: what is cached of it goes along, for who has it open, too. */
+static void test_a_renamed_object_keeps_its_blocks(void **state)
+{
+    struct fake_object *o = cached("old", 3 * MIB + 5);
+    struct cache_obj *obj = rig_get(&rig, "old");
+    struct fake_object *n = fake_put(rig.fake, "new", o->data, o->size);
+    struct cache_key from = {"http://fake", "b", "old", o->etag, 7, o->size};
+    struct cache_key to = {"http://fake", "b", "new", n->etag, 7, n->size};
+    uint64_t used = stats().used_bytes;
+
+    (void)state;
+    cache_rename(rig.cache, &from, &to);
+    cache_rename(rig.cache, &from, &to); /* what is not there is no harm */
+    fake_delete(rig.fake, "old");
+    assert_string_equal(cache_obj_key(obj), "new");
+    struct cache_obj *again = rig_get(&rig, "new");
+    assert_ptr_equal(again, obj);
+    cache_obj_unref(again);
+    cache_obj_unref(obj);
+    rig.fake->got_bytes = 0;
+    for (int i = 0; i < 2; i++) { /* and in the next run */
+        obj = rig_get(&rig, "new");
+        rig_read_check(&rig, obj, n, 0, n->size, NULL);
+        cache_obj_unref(obj);
+        assert_int_equal(stats().used_bytes, used);
+        rig_reopen(&rig, true);
+    }
+    assert_int_equal(rig.fake->got_bytes, 0);
+}
+
 static bool is_gone(void *path)
 {
     return access(path, F_OK) < 0;
@@ -419,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_verification_of_unread_blocks_is_lazy_and_kept, up,
                                         down),
         cmocka_unit_test_setup_teardown(test_damaged_files_are_made_anew, up, down),
+        cmocka_unit_test_setup_teardown(test_a_renamed_object_keeps_its_blocks, up, down),
         cmocka_unit_test_setup_teardown(test_leavings_of_a_crash_are_not_uncounted, up, down),
         cmocka_unit_test_setup_teardown(test_half_a_version_is_removed, up, down),
         cmocka_unit_test_setup_teardown(test_adopted_upload_is_not_fetched, up, down),
