@@ -136,16 +136,25 @@ static void fetch_on(struct op *op)
         cache_fill_start(obj, 0, begin, &op->handle->history, &unused); /* a hit: nothing waits */
 }
 
-static int open_bytes(struct op *op)
+/* The files behind this one, once. Starting their fetches takes a while. */
+static bool look_ahead(struct op *op)
 {
     const struct msg_open_req *m = &op->req.open;
-    int r = fetch_bytes(op);
     bool reads = !op->handle->writes && !m->reopen && !(m->flags & O_TRUNC);
-    if (r != 0 && r != -EINPROGRESS)
-        return r;
-    if (reads && files_ahead_opened(op->session, op->inode) && r == 0)
+    if (!reads || op->looked_ahead)
+        return false;
+    op->looked_ahead = true;
+    return files_ahead_opened(op->session, op->inode);
+}
+
+static int open_bytes(struct op *op)
+{
+    int r = fetch_bytes(op);
+    if (r == -EINPROGRESS)
+        look_ahead(op); /* the round trips go side by side */
+    else if (r == 0 && !bytes_welcome(op) && look_ahead(op))
         fetch_on(op);
-    return r;
+    return r; /* what is here already is answered with first */
 }
 
 /* All of them, into op->buf. false: descriptors do as well. */
@@ -208,7 +217,9 @@ static int open_reply(struct op *op)
     hand_over(op);
     size_t bytes = rep.inline_data ? rep.size : 0;
     op->session->user->bytes_read += bytes;
-    return op_reply_end(op, &head, op->buf, bytes, fds, rep.cached ? 2 : 0);
+    r = op_reply_end(op, &head, op->buf, bytes, fds, rep.cached ? 2 : 0);
+    look_ahead(op);
+    return r;
 }
 
 const struct op_step open_steps[] = {

@@ -68,6 +68,7 @@ struct op {
     bool running, woken, replied;
     bool saved;                /* FLUSH, FSYNC: something was */
     bool fresh_fds;            /* READ: the handle's descriptors are of an older version */
+    bool looked_ahead;         /* OPEN: files behind it are being fetched */
     int wake_error;
     union {
 #define OP_REQ_(NAME, name, id, phase, replay, payload) struct msg_##name##_req name;
