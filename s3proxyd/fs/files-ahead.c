@@ -19,8 +19,9 @@
 #define RUNS 16u
 #define FILES (SERIES_WINDOW_MAX + 64u)
 #define LATE 32u           /* so far behind the furthest one, a file is still known */
-#define SCAN_MAX 4096u     /* slots looked at for the next file */
-#define IN_FLIGHT_MAX 96u  /* of all mounts of one user */
+#define SCAN_NEAR 64u      /* slots looked at for the file that was opened */
+#define SCAN_FAR 1024u     /* and for the next one to fetch */
+#define IN_FLIGHT_MAX 64u  /* of all mounts of one user */
 #define CACHE_SHARE 8u     /* what is fetched ahead is at most this part of the cache */
 #define QUIET_MS 3000u     /* then nothing is held for a run any more */
 
@@ -174,7 +175,7 @@ static bool continues(struct files_ahead *a, struct run *run, const struct inode
 {
     const struct inode *passed[SERIES_GAP];
     const struct inode *at = inode_find(a->session->fs, run->files[run->n - 1].ino);
-    unsigned left = SCAN_MAX, n = 0;
+    unsigned left = SCAN_NEAR, n = 0;
     while (n < SERIES_GAP && at != inode) {
         at = at ? next_file(a->session, at, &left) : NULL;
         if (!at)
@@ -285,7 +286,7 @@ static void top_up(struct files_ahead *a, struct run *run)
     bool slow_down = a->session->tree->store->pace.hold_ns > clock_mono_ns();
     while (most && !slow_down && user->files_ahead < IN_FLIGHT_MAX && make_room(a, run)) {
         const struct inode *edge = inode_find(fs, run->files[run->n - 1].ino);
-        unsigned left = SCAN_MAX;
+        unsigned left = SCAN_FAR;
         struct inode *next = edge ? next_file(a->session, edge, &left) : NULL;
         if (!next || find(a, next->ino, &other)) /* nothing known, or another reader's */
             return;

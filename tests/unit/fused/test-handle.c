@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -169,6 +170,59 @@ static void test_bytes_are_bounded_in_all(void **state)
     assert_int_equal(handle_bytes_room(), PROTO_INLINE_MAX_BYTES);
 }
 
+#define ROUNDS 3000u
+
+static _Atomic bool over;
+
+static void *forgetter(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; !over; i++)
+        handle_forget_bytes(i % 3 == 2 ? 0 : 50 + i % 2);
+    return NULL;
+}
+
+static void *reader(void *arg)
+{
+    uint64_t first = *(uint64_t *)arg;
+    char buf[16];
+    size_t got;
+
+    for (uint64_t fh = first; !over; fh = fh > first + 2 * ROUNDS ? first : fh + 1) {
+        struct handle *h = handle_get(fh);
+        struct view *v = h ? handle_view(h) : NULL;
+        if (v)
+            assert_int_equal(view_read(v, 0, sizeof(buf), buf, &got), 0);
+        view_unref(v);
+        handle_unref(h);
+    }
+    return NULL;
+}
+
+/* Opened, read, forgotten and closed at once: what the thread sanitizer is there for. */
+static void test_threads_meet_at_the_bytes(void **state)
+{
+    struct handle *h = add_bytes(50, "x");
+    uint64_t first = h->fh;
+    pthread_t t[2];
+
+    (void)state;
+    close_it(h);
+    assert_int_equal(pthread_create(&t[0], NULL, forgetter, NULL), 0);
+    assert_int_equal(pthread_create(&t[1], NULL, reader, &first), 0);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct handle *a = add_bytes(50, "fifty"), *b = add_bytes(51, "more");
+        assert_int_equal(handle_set_version(a, NULL, msg_str_of("f")), 0);
+        assert_int_equal(handle_set_bytes(a, "again", 5, msg_str_of("g")), 0);
+        close_it(a);
+        close_it(b);
+    }
+    over = true;
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    assert_int_equal(handle_bytes_room(), PROTO_INLINE_MAX_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +231,7 @@ int main(void)
         cmocka_unit_test(test_the_etag_ends_with_the_first_change),
         cmocka_unit_test(test_bytes_are_forgotten_by_inode),
         cmocka_unit_test(test_bytes_are_bounded_in_all),
+        cmocka_unit_test(test_threads_meet_at_the_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
