@@ -214,7 +214,7 @@ void plan_read(struct plan_history *h, uint64_t offset, uint64_t len,
                const struct plan_limits *limits, struct plan *ret)
 {
     uint64_t end = offset + MIN(len, limits->object_size - offset);
-    enum plan_way way;
+    enum plan_way way = PLAN_ONE;
 
     *ret = (struct plan){.request_bytes =
                              MIN(limits->request_bytes, (uint64_t)PLAN_REQUEST_MAX_BYTES)};
