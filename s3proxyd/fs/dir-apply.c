@@ -181,6 +181,7 @@ int dir_apply_saved(struct dir_load *l, const struct db_listing *listing)
     size_t fresh;
     int r = l->dir->gone ? -ENOENT : 0;
     l->marker = listing->marker;
+    l->saved = true;
     l->applying = true;
     for (int dirs = 1; dirs >= 0; dirs--)
         for (size_t i = 0; i < listing->nentries && r == 0; i++) {
@@ -258,7 +259,9 @@ int dir_apply_end(struct dir_load *l)
     d->listed_ns = dir_apply_outdated(l) ? 0 : l->asked_ns;
     d->large = l->mentioned > PAGES_KEYS;
     d->probes = 0;
-    d->read_whole = l->for_reader;
+    d->made_for = l->given ? DIR_FOR_WALK : DIR_FOR_NAME;
+    if (l->for_reader || l->saved)
+        d->made_for = DIR_FOR_READER;
     free(take(d->covered));
     d->marker = d->marker || l->marker;
     d->hidden = l->hidden;

@@ -44,6 +44,7 @@ static void load_end(struct dir_load *l, int error)
     struct list waiters = LIST_INIT(waiters);
     list_splice_tail(&waiters, &l->waiters);
     l->dir->dir->load = NULL;
+    loop_task_cancel(&l->more);
     load_wake(&waiters, DIR_WHOLE, error);
     dir_apply_forget(l);
     pages_fini(&l->pages);
@@ -199,10 +200,20 @@ static void hints_from_slots(struct dir_load *l)
         pages_hints(l->key, names, n, &l->pages.hints, &l->pages.nhints);
 }
 
+static void more_task(void *arg)
+{
+    struct dir_load *l = arg;
+    load_wake(&l->waiters, DIR_MORE, 0);
+}
+
 static int page_shown(struct pages *p, struct store_entry *entries, size_t n, const char *until,
                       size_t *ret_new)
 {
-    return dir_apply_entries(container_of(p, struct dir_load, pages), entries, n, until, ret_new);
+    struct dir_load *l = container_of(p, struct dir_load, pages);
+    int r = dir_apply_entries(l, entries, n, until, ret_new);
+    if (r == 0 && l->for_reader) /* later: the readers may ask for anything */
+        loop_task_add(l->dir->tree->fs->loop, &l->more);
+    return r;
 }
 
 /* Something was removed or changed behind the listing's back, and somebody who came later waits for it. */
@@ -296,6 +307,7 @@ static int load_new(struct inode *dir, struct dir_load **ret)
     }
     l->dir = inode_ref(dir);
     list_init(&l->waiters);
+    loop_task_init(&l->more, more_task, l);
     load_stamp(l);
     dir->dir->load = l;
     *ret = l;
@@ -339,12 +351,18 @@ static int load_start(struct inode *dir, uint64_t ttl_ms, enum dir_want want, st
     return -EINPROGRESS;
 }
 
-int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
+int dir_more_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
 {
     int r = load_start(dir, ttl_ms, DIR_WHOLE, wait);
+    wait->want = DIR_MORE;
     if (dir->dir->load)
         dir->dir->load->for_reader = true;
     return r;
+}
+
+int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
+{
+    return load_start(dir, ttl_ms, DIR_WHOLE, wait);
 }
 
 int dir_first_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
@@ -375,6 +393,32 @@ void dir_give(struct inode *dir, struct dir_given *g)
         load_given(l);
     else if (new)
         load_rows(l);
+}
+
+bool dir_growing(const struct inode *dir)
+{
+    const struct dir_load *l = dir->dir->load;
+    return l && l->for_reader;
+}
+
+size_t dir_shown(const struct inode *dir, size_t from, bool *ret_any)
+{
+    const struct dir *d = dir->dir;
+    size_t i = from;
+    *ret_any = false;
+    /* Where pages have no order, a directory may come long after an object of its name was shown. */
+    if (dir_growing(dir) && (dir->tree->unordered || d->load->pages.unordered))
+        return from;
+    for (; i < d->nslots; i++) {
+        const struct inode *c = d->slots[i];
+        if (!c)
+            continue;
+        /* What is not saved yet is in no listing. */
+        if (dir_growing(dir) && c->mention_ns != d->load->asked_ns && !c->created && !c->spool)
+            break;
+        *ret_any = true;
+    }
+    return i;
 }
 
 bool dir_load_join(struct inode *dir, struct dir_wait *wait)

@@ -3,6 +3,7 @@
 /* Inside the loading of a directory: dir-load.c asks, dir-apply.c merges what comes into the inodes. */
 #pragma once
 
+#include "proto/base/loop.h"
 #include "s3proxyd/fs/dir.h"
 #include "s3proxyd/fs/pages.h"
 
@@ -21,9 +22,10 @@ struct dir_load {
     int64_t asked_real_ns;
     unsigned restarts;
     bool for_reader;
+    struct loop_task more; /* readers hear of a page */
 
     /* what came so far */
-    bool marker, applying, first_shown;
+    bool marker, applying, first_shown, saved;
     uint64_t hidden;
     size_t mentioned;
     char *first_last;                /* greatest key of the first page, behind the prefix */

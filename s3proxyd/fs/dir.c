@@ -100,6 +100,11 @@ bool dir_fresh(const struct inode *dir, uint64_t ttl_ms)
     return d->complete && d->listed_ns && clock_mono_ns() - d->listed_ns < ttl_ms * NS_PER_MS;
 }
 
+bool dir_readable(const struct inode *dir, uint64_t ttl_ms)
+{
+    return dir_fresh(dir, ttl_ms) && dir->dir->made_for != DIR_FOR_NAME;
+}
+
 void dir_expire(struct inode *dir)
 {
     dir->dir->listed_ns = 0;
@@ -175,29 +180,19 @@ bool dir_covers(const char *covered, const char *name, size_t len)
     return (unsigned char)covered[len] >= '/';
 }
 
-/* Somebody who asks for the same absent name again waits for it to come: a listing that was made for another
- * purpose does not let them wait for as long as it is young. */
-static bool asked_before(struct inode *dir, const char *name, size_t len, uint64_t listed_ns)
-{
-    uint64_t hash = table_hash_bytes(name, len), now = clock_mono_ns();
-    if (now - listed_ns < NEGATIVE_TTL_MS * NS_PER_MS)
-        return false;
-    for (unsigned i = 0; i < DIR_ABSENT; i++)
-        if (dir->dir->absent[i].hash == hash && dir->dir->absent[i].asked_ns)
-            return true;
-    dir_note_absent(dir, name, len, now);
-    return false;
-}
-
-bool dir_lacks(struct inode *dir, const char *name, size_t len, uint64_t ttl_ms)
+bool dir_lacks(struct inode *dir, const char *name, size_t len, uint64_t ttl_ms, uint64_t since_ns)
 {
     const struct dir *d = dir->dir;
-    if (dir_known_absent(dir, name, len))
+    bool fresh = dir_fresh(dir, ttl_ms);
+    if ((fresh && d->made_for == DIR_FOR_READER) || dir_known_absent(dir, name, len))
         return true;
-    if (dir_fresh(dir, ttl_ms))
-        return d->read_whole || !asked_before(dir, name, len, d->listed_ns);
-    return d->covered && clock_mono_ns() - d->covered_ns < ttl_ms * NS_PER_MS &&
-           dir_covers(d->covered, name, len) && !asked_before(dir, name, len, d->covered_ns);
+    if (fresh && d->listed_ns >= since_ns)
+        dir_note_absent(dir, name, len, d->listed_ns);
+    else if (d->covered && d->covered_ns >= since_ns && dir_covers(d->covered, name, len))
+        dir_note_absent(dir, name, len, d->covered_ns);
+    else
+        return false;
+    return true;
 }
 
 void dir_used(struct inode *dir)
@@ -209,9 +204,10 @@ void dir_used(struct inode *dir)
 bool dir_worth_listing(const struct inode *dir, bool known, uint64_t ttl_ms)
 {
     const struct dir *d = dir->dir;
-    if (!tree_is_far(dir->tree) || ttl_ms < LISTING_TTL_MS || d->large || d->live > PAGES_KEYS ||
-        dir_fresh(dir, ttl_ms))
+    if (!tree_is_far(dir->tree) || ttl_ms < LISTING_TTL_MS || d->large || d->live > PAGES_KEYS)
         return false;
+    if (dir_fresh(dir, ttl_ms)) /* again, for a name that may have come since: cheaper than HEAD and LIST */
+        return d->live <= SMALL_DIR;
     /* One name asked for again and again is not a reason to list its hundred neighbours each time. */
     return !known || d->live <= SMALL_DIR || d->probes > 0;
 }

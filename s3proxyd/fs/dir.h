@@ -11,6 +11,7 @@ void dir_free(struct inode *dir);
 int dir_add(struct inode *inode);
 void dir_remove(struct inode *inode);
 bool dir_fresh(const struct inode *dir, uint64_t ttl_ms); /* its listing is complete and young */
+bool dir_readable(const struct inode *dir, uint64_t ttl_ms); /* ... and may be shown to a reader */
 void dir_expire(struct inode *dir);                       /* the next use asks the store */
 uint64_t dir_forget(struct inode *inode); /* itself and all below: asked again. How many they are */
 void dir_unsave_listing(struct inode *dir);               /* meta.db's copy is out of date */
@@ -21,8 +22,10 @@ uint64_t dir_names_known(const struct inode *dir); /* live children in memory */
 /* A short memory of absent names, so that a CREATE after a failed LOOKUP does not ask again. */
 void dir_note_absent(struct inode *dir, const char *name, size_t len, uint64_t asked_ns);
 bool dir_known_absent(const struct inode *dir, const char *name, size_t len);
-/* Does what is known of the directory, not older than ttl_ms, say that it has no such name? */
-bool dir_lacks(struct inode *dir, const char *name, size_t len, uint64_t ttl_ms);
+/* Does what is known of the directory say that it has no such name? A listing that somebody read is believed
+ * for ttl_ms; one made for a name or by a walk only when it was asked for since then, because until now an
+ * absent name was asked for, and others may wait for it to come. */
+bool dir_lacks(struct inode *dir, const char *name, size_t len, uint64_t ttl_ms, uint64_t since_ns);
 /* Does a page whose greatest key (behind the prefix) is `covered` decide about that name, as a file and as a
  * directory? */
 bool dir_covers(const char *covered, const char *name, size_t len);
@@ -31,7 +34,7 @@ void dir_used(struct inode *dir);
 /* Is the first page the cheaper way to learn about one name? known: it was there before. */
 bool dir_worth_listing(const struct inode *dir, bool known, uint64_t ttl_ms);
 
-enum dir_want { DIR_ROWS = 1, DIR_FIRST, DIR_WHOLE };
+enum dir_want { DIR_ROWS = 1, DIR_FIRST, DIR_MORE, DIR_WHOLE };
 struct dir_wait {
     struct list link;
     enum dir_want want;
@@ -53,6 +56,13 @@ struct dir_given {
 };
 void dir_give(struct inode *dir, struct dir_given *given);
 void dir_entries_free(struct store_entry *entries, size_t n); /* the array, too */
+/* As dir_load_start(), but done() comes as soon as some more of it was shown: see dir_shown(). */
+int dir_more_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
+/* It is being loaded for a reader. */
+bool dir_growing(const struct inode *dir);
+/* Up to which slot, from one on, names may be shown: all of them, or, while it grows, those that the listing
+ * has confirmed. *ret_any: there is one. */
+size_t dir_shown(const struct inode *dir, size_t from, bool *ret_any);
 /* Waits for a load under way, whoever wanted it. false: there is none */
 bool dir_load_join(struct inode *dir, struct dir_wait *wait);
 void dir_wait_cancel(struct dir_wait *wait); /* silent; the load goes on */

@@ -99,7 +99,7 @@ struct dir {
     bool listing_saved;     /* meta.db has, or may have from an earlier process, a listing of it */
     uint64_t listed_ns;     /* CLOCK_MONOTONIC, start of the listing; 0: never */
     uint64_t expired_ns;    /* last dir_expire(): a listing asked for before is out of date */
-    bool read_whole;        /* it was listed for somebody who read it, not for the sake of one name */
+    enum { DIR_FOR_READER, DIR_FOR_NAME, DIR_FOR_WALK } made_for; /* whom it was listed for */
     bool large;             /* the last listing had more than one page */
     unsigned probes;        /* single names asked since the last listing */
     char *covered;          /* what the first page decided about, up to this key; see dir_covers() */
@@ -116,7 +116,9 @@ struct dir {
     size_t ahead;           /* entries a walk brought before anybody asked; 0 once somebody looked */
     unsigned kids;          /* directories in it that were listed one by one, lately */
     unsigned walk_failures; /* walks that found nothing but large directories */
-    size_t kid_slot;        /* the last of them */
+    unsigned descent;       /* so many directories above it were listed to follow a path, it included */
+    uint64_t descent_ns;
+    size_t kid_slot;        /* the last of kids */
     uint64_t kids_ns;
 };
 

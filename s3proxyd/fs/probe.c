@@ -43,7 +43,7 @@ static int probe_conclude(struct probe *p)
     }
     if (!is_dir && p->head.error < 0) {
         struct inode *known = inode_child(p->parent, p->name, strlen(p->name));
-        if (known)
+        if (known && known->fetched_ns <= p->asked_ns) /* else a later question found it */
             inode_learn_absent(known, p->asked_change);
         known = inode_child(p->parent, p->name, strlen(p->name));
         p->child = known ? inode_ref(known) : NULL;

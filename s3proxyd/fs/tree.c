@@ -105,7 +105,7 @@ void tree_release(struct tree *tree)
 
 bool tree_is_far(const struct tree *tree)
 {
-    return tree->cred != NULL;
+    return !str_eq(tree->store->impl->name, "file");
 }
 
 void tree_echo(struct tree *tree, struct inode *parent, const char *name)

@@ -17,6 +17,8 @@
 #define KIDS_MANY 3u        /* directories of one parent, in any order */
 #define FIRST_OF_MIN 4u     /* so many directories, and the first is listed: a walker */
 #define FAILURES_MAX 6u
+#define DESCENT_QUIET_NS NS_PER_S
+#define DESCENT_MIN 3u                 /* directories on a path, each listed for the next name */
 #define FIRST_REACH 16u /* directories the first page is hoped to bring */
 #define LOOK_AT_SLOTS 64u
 
@@ -70,7 +72,7 @@ static bool still_to_come(const struct walk *w, const struct dir_load *l)
 {
     const char *pos = w->page.pos ? w->page.pos : w->start;
     return !w->over && l->parked_pages < PARKED_PAGES_MAX &&
-           (strcmp(l->key, pos) > 0 || str_starts(pos, l->key));
+           (!pos || strcmp(l->key, pos) > 0 || str_starts(pos, l->key));
 }
 
 static void let_go_passed(struct walk *w)
@@ -172,7 +174,8 @@ static void ask(struct walk *w)
 
 /* ---- walkers */
 
-static void walk_start(struct inode *root, struct inode *behind)
+/* behind NULL: all of it */
+static void walk_start(struct inode *root, const struct inode *behind)
 {
     struct fs *fs = root->tree->fs;
     struct walk *w = calloc(1, sizeof(*w));
@@ -181,7 +184,7 @@ static void walk_start(struct inode *root, struct inode *behind)
     list_init(&w->parked);
     /* '0' follows '/': the first key that is not below the directory */
     if (inode_key(root, &w->prefix) < 0 ||
-        !(w->start = str_dup_printf("%s%s0", w->prefix, behind->name))) {
+        (behind && !(w->start = str_dup_printf("%s%s0", w->prefix, behind->name)))) {
         free(w->prefix);
         free(w);
         return;
@@ -189,11 +192,11 @@ static void walk_start(struct inode *root, struct inode *behind)
     w->root = inode_ref(root);
     w->page = (struct walk_page){
         .root = root, .prefix = w->prefix, .start = w->start, .bring = walk_bring};
-    w->start_slot = behind->slot;
+    w->start_slot = behind ? behind->slot : 0;
     w->used_ns = clock_mono_ns();
     root->dir->walk = w;
     list_add_tail(&fs->walks, &w->link);
-    log_debug("walk", "from %s on", log_esc(w->start));
+    log_debug("walk", "from %s on", log_esc(w->start ? w->start : w->prefix));
     ask(w);
 }
 
@@ -222,6 +225,8 @@ static bool notice(struct inode *parent, const struct inode *dir)
         return false;
     if (now - d->kids_ns > WALKER_QUIET_NS)
         d->kids = 0;
+    if (d->kids && dir->slot == d->kid_slot)
+        return false; /* the same one again */
     bool next = d->kids && dir->slot == d->kid_slot + 1;
     d->kids++;
     d->kids_ns = now;
@@ -229,6 +234,20 @@ static bool notice(struct inode *parent, const struct inode *dir)
     if (d->kids >= KIDS_MANY << d->walk_failures)
         return true;
     return d->walk_failures == 0 && (next || first_of_many(parent, dir, now));
+}
+
+/* A path is followed down through directories nobody listed. After some of them what lies below is asked for
+ * at once: often it is one page, and then the rest of the path costs nothing. Else every other directory. */
+static bool follows_path(struct inode *dir)
+{
+    const struct dir *above = dir->parent ? dir->parent->dir : NULL;
+    struct dir *d = dir->dir;
+    uint64_t now = clock_mono_ns();
+    d->descent = above && above->descent_ns && now - above->descent_ns < DESCENT_QUIET_NS
+                     ? above->descent + 1
+                     : 1;
+    d->descent_ns = now;
+    return d->descent >= DESCENT_MIN && (d->descent - DESCENT_MIN) % 2 == 0;
 }
 
 /* Is it among those the next pages will bring, going by those before? */
@@ -249,13 +268,15 @@ static bool near(const struct walk *w, struct inode *dir)
 bool walk_brings(struct dir_load *l)
 {
     struct inode *dir = l->dir, *parent = dir->parent;
-    if (!parent || l->parked_pages || l->restarts || !tree_is_far(dir->tree) ||
-        dir->tree->unordered)
+    if (l->parked_pages || l->restarts || !tree_is_far(dir->tree) || dir->tree->unordered)
         return false;
     struct walk *w = walk_above(dir);
     if (!w || !still_to_come(w, l)) {
-        if (!parent->dir->walk && notice(parent, dir))
+        bool follows = l->want == DIR_FIRST && follows_path(dir);
+        if (parent && !parent->dir->walk && notice(parent, dir))
             walk_start(parent, dir);
+        else if (follows && !w && !dir->dir->walk)
+            walk_start(dir, NULL);
         return false;
     }
     if (!near(w, dir))

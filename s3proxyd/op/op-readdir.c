@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* READDIR: a page of a directory's slots, loaded first when it is read from the start and out of date. */
+/* READDIR: a page of a directory's slots, loaded when it is read from the start and out of date. */
 #include "s3proxyd/op/ops.h"
 
 #include <errno.h>
@@ -18,15 +18,24 @@ static void loaded(struct dir_wait *wait, int error)
     op_wake(container_of(wait, struct op, dir_wait), error);
 }
 
+/* A directory that is being listed is answered from as it grows: names that the listing has shown. */
 static int readdir_load(struct op *op)
 {
-    struct dir *d = op->inode->dir;
     uint64_t ttl = op->session->attr_ttl_ms;
+    bool any, growing = dir_growing(op->inode);
     dir_used(op->inode);
-    if (dir_fresh(op->inode, ttl) || (op->req.readdir.cookie > 0 && d->complete))
+    if (growing) {
+        dir_shown(op->inode, op->req.readdir.cookie, &any);
+        if (any)
+            return 0;
+    } else if (op->tries || dir_readable(op->inode, ttl) ||
+               (op->req.readdir.cookie > 0 && op->inode->dir->complete)) {
         return 0;
+    }
+    op->tries++;
     op->dir_wait = (struct dir_wait){.done = loaded};
-    return dir_load_start(op->inode, ttl, &op->dir_wait);
+    int r = dir_more_start(op->inode, ttl, &op->dir_wait);
+    return r == -EINPROGRESS ? OP_PARK : r;
 }
 
 static int add_entry(struct op *op, struct inode *child, size_t slot, struct str *out)
@@ -45,8 +54,11 @@ static int readdir_reply(struct op *op)
     struct dir *d = op->inode->dir;
     _cleanup_(str_fini) struct str payload = STR_NULL, head = STR_NULL;
     uint64_t room = m->max_bytes, count = 0, ttl = op->session->attr_ttl_ms;
+    bool any;
+    size_t end = dir_shown(op->inode, m->cookie, &any);
     d->read_ns = clock_mono_ns();
-    for (size_t i = m->cookie; i < d->nslots; i++) {
+    d->made_for = DIR_FOR_READER;
+    for (size_t i = m->cookie; i < end; i++) {
         struct inode *child = d->slots[i];
         if (!child)
             continue;

@@ -230,6 +230,8 @@ static bool op_page(struct op *op, struct inode *dir, bool known)
 int op_child(struct op *op, struct inode *parent, struct msg_str name, bool ask_always)
 {
     uint64_t ttl = op->session->attr_ttl_ms;
+    if (!op->asked_ns)
+        op->asked_ns = clock_mono_ns();
     op->dir_wait = (struct dir_wait){.done = rows_woke};
     int r = dir_rows_start(parent, &op->dir_wait);
     if (r)
@@ -240,7 +242,7 @@ int op_child(struct op *op, struct inode *parent, struct msg_str name, bool ask_
         op->child = inode_ref(known);
         return 0;
     }
-    if (!known && !ask_always && dir_lacks(parent, name.s, name.len, ttl))
+    if (!known && !ask_always && dir_lacks(parent, name.s, name.len, ttl, op->asked_ns))
         return 0;
     if (!ask_always && op_page(op, parent, known))
         return OP_PARK;

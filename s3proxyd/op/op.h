@@ -65,6 +65,7 @@ struct op {
     uint32_t call;
     struct frame frame;        /* what req's strings point into */
     unsigned step, tries;
+    uint64_t asked_ns;         /* since when it wants to know: op_child() */
     bool running, woken, replied;
     bool saved;                /* FLUSH, FSYNC: something was */
     bool fresh_fds;            /* READ: the handle's descriptors are of an older version */

@@ -2,12 +2,16 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """The listing engine: what a lookup, a listing and a walk through a tree cost in requests, and that none of
 the ways in which it asks ahead loses a name or brings one back."""
+import errno
+import json
 import random
+import threading
 import time
 
 import pytest
 
 from listing import DIR, Gate, connect, fill, fresh, ino, lists, names, of, refresh, there, walk
+from proto import Client
 from scripted_s3_ops import error_reply
 
 
@@ -33,9 +37,26 @@ def test_any_number_of_names_in_a_small_directory_is_one_request(c, fake):
     fresh(fake)
     for i in range(200):
         assert there(c, "f%03d" % i, d)
-    for i in range(50):
-        assert not there(c, "absent%d" % i, d)
     assert len(fake.requests()) == 1
+
+
+def test_an_absent_name_is_asked_for_until_somebody_reads_the_directory(c, fake):
+    """Other hosts may make it, and who waits for it did not ask for a listing."""
+    fill(fake, "d/f%03d", 20)
+    d = ino(c, "d")
+    fresh(fake)
+    assert not there(c, "new", d) and len(fake.requests()) == 1
+    fake.put("b", "d/other", b"x")
+    assert there(c, "other", d) and len(fake.requests()) == 2
+    time.sleep(1.1)
+    fake.put("b", "d/new", b"x")
+    assert there(c, "new", d) and len(fake.requests()) == 3
+    fake.put("b", "d/late", b"x")
+    assert "late" in c.readdir(d) and len(fake.requests()) == 4
+    fresh(fake)
+    for i in range(50):
+        assert there(c, "f000", d) and not there(c, "absent%d" % i, d)
+    assert not fake.requests()
 
 
 def test_a_listed_directory_is_not_asked_about_names(c, fake):
@@ -51,22 +72,35 @@ def test_a_large_directory_is_asked_name_by_name(c, fake):
     fill(fake, "d/f%04d", 2500)
     d = ino(c, "d")
     fresh(fake)
+    assert not there(c, "f0001a", d) and there(c, "f0001", d), "the first page decides these"
+    assert len(fake.requests()) == 1
     assert there(c, "f2400", d) and not there(c, "f2400a", d) and there(c, "f2401", d)
-    assert there(c, "f0001", d) and not there(c, "f0001a", d), "the first page decides these"
-    # One page, then HEAD and a listing of one key for each of three names.
+    # HEAD and a listing of one key for each of the three names.
     assert lists(fake) == 4 and fake.count("HEAD") == 3
     assert all(q.get("max-keys") == "1" for q in [r.query for r in fake.requests(op="list")][1:])
 
 
-def test_a_path_costs_one_request_for_each_component(c, fake):
-    fake.put("b", "a/b/c/d/file", b"x")
+def test_a_long_path_costs_no_request_for_each_component(c, fake):
+    fake.put("b", "a/b/c/d/e/f/g/file", b"x")
     fake.put("b", "a/b/other", b"x")
     fresh(fake)
-    ino(c, "a/b/c/d/file")
-    assert len(fake.requests()) <= 5
+    ino(c, "a/b/c/d/e/f/g/file")
+    assert len(fake.requests()) <= 4
     fresh(fake)
-    ino(c, "a/b/c/d/file")
+    ino(c, "a/b/c/d/e/f/g/file")
     assert not fake.requests()
+
+
+def test_a_path_through_large_trees(c, fake):
+    """What lies below is more than a page each time, and begins with something else."""
+    path, keys = "", []
+    for name in "abcdef":
+        path += name + "/"
+        keys += fill(fake, path + "0/x%04d", 1100)
+    fake.put("b", path + "file", b"x")
+    fresh(fake)
+    ino(c, path + "file")
+    assert len(fake.requests()) <= 7 + 3
 
 
 def test_pages_of_a_large_directory_are_asked_side_by_side(c, fake):
@@ -80,7 +114,7 @@ def test_pages_of_a_large_directory_are_asked_side_by_side(c, fake):
     assert lists(fake) <= 14
 
 
-def test_a_walk_through_a_tree_is_a_few_requests(c, fake):
+def test_a_walk_through_a_tree_is_a_few_requests(backend, c, fake):
     made = [k for d in range(100) for k in fill(fake, "t/d%03d/f%%02d" % d, 20)]
     fresh(fake)
     files, dirs = walk(c, "t")
@@ -88,6 +122,13 @@ def test_a_walk_through_a_tree_is_a_few_requests(c, fake):
     assert len(fake.requests()) <= 7
     fresh(fake)
     assert walk(c, "t") == (files, dirs) and not fake.requests()
+    refresh(backend, c, "")
+    with fake.lock:
+        fake.ops.buckets["b"].pop("t/d050/f07")
+    fake.put("b", "t/d051/new", b"x")
+    files, dirs = walk(c, "t")
+    assert set(files) ^ set(made) == {"t/d050/f07", "t/d051/new"} and dirs == 100
+    assert len(fake.requests()) <= 7
 
 
 def test_a_walk_through_nested_directories(c, fake):
@@ -258,6 +299,45 @@ def test_what_another_identity_did_during_a_listing_is_seen(backend, fake):
     two.close()
 
 
+def test_a_name_found_during_a_listing_is_not_lost(backend, c, fake):
+    """It came after its page was made, and somebody asked for it before the page arrived."""
+    fill(fake, "d/f%04d", 1500)
+    d, other = ino(c, "d"), connect(backend, attr_ttl_ms=0)
+    gate = Gate(fake, lambda q: q.get("prefix") == "d/" and
+                ("continuation-token" in q or "start-after" in q), times=8)
+    call = other.start("READDIR", ino=d, max_bytes=1 << 20)
+    gate.wait()
+    fake.put("b", "d/f1400x", b"x")
+    assert there(c, "f1400x", d)
+    gate.open()
+    assert not other.wait(call).error
+    assert len(c.readdir(d)) == 1501 and there(c, "f1400x", d)
+    other.close()
+
+
+def test_a_late_answer_does_not_take_a_name_away(backend, c, fake):
+    fill(fake, "d/f%04d", 1500)
+    d, other = ino(c, "d"), connect(backend, attr_ttl_ms=0)
+    assert there(c, "f1400", d)
+    held, opened = threading.Event(), threading.Event()
+
+    def hold(req):
+        with fake.lock:
+            reply = fake.ops.answer(req)
+        held.set()
+        opened.wait(20)
+        return reply
+    fake.on("HEAD", key="d/new", nth=1).call(hold)
+    call = c.start("LOOKUP", parent=d, name="new")
+    assert held.wait(10)
+    fake.put("b", "d/new", b"x")
+    assert "new" in other.readdir(d)
+    opened.set()
+    assert not c.wait(call).error
+    assert there(c, "new", d) and "new" in names(c, "d")
+    other.close()
+
+
 def test_a_directory_keeps_its_number_beside_an_object_of_its_name(backend, c, fake):
     """The object is on the first page, the prefix on the second."""
     fake.put("b", "d/n", b"hidden behind the directory")
@@ -357,6 +437,20 @@ def test_names_from_outside_seen_by_a_walk_are_right(c, fake):
     assert set(c.readdir(top["d05"]["ino"])) == {"f0", "f1", "f2", "late"}
     assert set(c.readdir(top["d06"]["ino"])) == {"f1", "f2"}
     assert not set(c.readdir(top["d07"]["ino"]))
+
+
+def test_hidden_keys_below_a_walk_are_counted(backend, c, fake):
+    for i in range(12):
+        fill(fake, "t/d%02d/f%%d" % i, 3)
+    for key in ("t/d05//x", "t/d06/./y", "t/d07/sub/..", "t/d07/sub//", "t/d08/" + "n" * 300):
+        fake.put("b", key, b"x")
+    files, dirs = walk(c, "t")
+    assert len(files) == 36 and dirs == 13
+    status = Client(backend.socket)
+    status.hello()
+    assert json.loads(status.ok("STATUS").payload)["hidden_keys"] == 5
+    status.close()
+    assert c.ask("RMDIR", parent=ino(c, "t/d07"), name="sub").error == -errno.ENOTEMPTY
 
 
 def test_a_walk_whose_pages_fail_only_costs_time(c, fake):

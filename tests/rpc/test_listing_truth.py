@@ -105,6 +105,41 @@ def clashes(key, keys):
     return bool(above & keys) or any(k.startswith(key + "/") for k in keys)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_names_around_the_end_of_a_page(backend, fake, seed):
+    """Objects, prefixes and what sorts between them, in a directory of several pages, asked one by one: what
+    the first page says about a name that it does not show must be true."""
+    rnd = random.Random(seed)
+    keys = set()
+    for i in range(700):
+        n = "d/n%04d" % i
+        for tail in rnd.sample(["", "/x", "-x", "-x/1", ".txt", "!", "0", " ", "/"], rnd.randrange(1, 5)):
+            keys.add(n + tail)
+    for key in keys:
+        fake.put("b", key, b"x")
+    c = connect(backend)
+    d = ino(c, "d")
+    want = {}
+    for key in keys:
+        name, slash, _ = key[2:].partition("/")
+        want[name] = want.get(name, False) or bool(slash)
+    asked = ["n%04d%s" % (rnd.randrange(700), rnd.choice(["", "-x", ".txt", "!", "0", " ", "-", "~"]))
+             for _ in range(150)]
+    page = sorted(keys, key=lambda k: k.encode())
+    names = sorted({k if "/" not in k[2:] else k[:k.index("/", 2) + 1] for k in page},
+                   key=lambda k: k.encode())
+    near = [n[2:].rstrip("/") for n in names[990:1010]]
+    asked += near + [n + t for n in near for t in ("-x", "!", "0", "-", " ")]
+    rnd.shuffle(asked)
+    for name in asked:
+        a = c.lookup(name, d)
+        assert not a.error and bool(a.attr) == (name in want), (seed, name)
+        if a.attr:
+            assert (a.attr["mode"] & 0o170000 == DIR) == want[name], (seed, name)
+    assert set(c.readdir(d)) == set(want)
+    c.close()
+
+
 def attach(backend, store):
     c = Client(backend.socket)
     c.hello()
