@@ -6,8 +6,8 @@
  *     SAVED    meta.db: a listing that is still young enough (once per process)
  *     PAGES    the store: the first page, or all of them side by side (pages.c)
  *
- * Each page is merged as it comes (dir-apply.c). Who only wants to know a name waits for the first page:
- * most directories have no second one. */
+ * Each page is merged as it comes (dir-apply.c). Who only wants to know a name waits for the first
+ * page: most directories have no second one. */
 #include "s3proxyd/fs/dir-load.h"
 #include "s3proxyd/fs/walk.h"
 
@@ -28,7 +28,7 @@ static void load_wake(struct list *waiters, enum dir_want upto, int error)
 {
     struct list woken = LIST_INIT(woken);
     struct dir_wait *w, *next;
-    list_for_each_safe(w, next, waiters, link)
+    list_for_each_safe (w, next, waiters, link)
         if (w->want <= upto) {
             list_del(&w->link);
             list_add_tail(&woken, &w->link);
@@ -216,11 +216,11 @@ static int page_shown(struct pages *p, struct store_entry *entries, size_t n, co
     return r;
 }
 
-/* Something was removed or changed behind the listing's back, and somebody who came later waits for it. */
+/* Something was removed or changed behind the listing's back, and somebody who came later waits for
+ * it. */
 static bool once_more(struct dir_load *l)
 {
-    if (!dir_apply_outdated(l) || list_empty(&l->waiters) ||
-        l->restarts == RESTARTS_MAX)
+    if (!dir_apply_outdated(l) || list_empty(&l->waiters) || l->restarts == RESTARTS_MAX)
         return false;
     load_again(l);
     return true;
@@ -406,7 +406,8 @@ size_t dir_shown(const struct inode *dir, size_t from, bool *ret_any)
     const struct dir *d = dir->dir;
     size_t i = from;
     *ret_any = false;
-    /* Where pages have no order, a directory may come long after an object of its name was shown. */
+    /* Where pages have no order, a directory may come long after an object of its name was shown.
+     */
     if (dir_growing(dir) && (dir->tree->unordered || d->load->pages.unordered))
         return from;
     for (; i < d->nslots; i++) {

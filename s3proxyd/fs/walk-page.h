@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: the hafiz authors */
-/* The pages of a flat listing, sorted into directories. Keys come in order, so a directory's keys, and those
- * of all below it, stand together: it is complete when a key of somewhere else follows. */
+/* The pages of a flat listing, sorted into directories. Keys come in order, so a directory's keys,
+ * and those of all below it, stand together: it is complete when a key of somewhere else follows.
+ */
 #pragma once
 
 #include "s3proxyd/fs/dir.h"
@@ -15,7 +16,7 @@ struct walk_level { /* a directory that is not complete yet; those inside each o
     size_t end;     /* its prefix: so much of `pos` */
     struct store_entry *entries;
     size_t n, cap;
-    bool whole;     /* nothing of it is missing */
+    bool whole; /* nothing of it is missing */
     struct walk_stamp asked;
 };
 
@@ -26,7 +27,7 @@ struct walk_page {
     void (*bring)(struct walk_page *page, struct inode *dir, struct dir_given *given);
     struct walk_stamp asked; /* of the page that comes */
 
-    char *pos;          /* last key */
+    char *pos;                 /* last key */
     struct walk_level *levels; /* from the root on, which itself is never completed */
     size_t depth, cap, kept;
 };

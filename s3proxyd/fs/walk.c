@@ -18,7 +18,7 @@
 #define FIRST_OF_MIN 4u     /* so many directories, and the first is listed: a walker */
 #define FAILURES_MAX 6u
 #define DESCENT_QUIET_NS NS_PER_S
-#define DESCENT_MIN 3u                 /* directories on a path, each listed for the next name */
+#define DESCENT_MIN 3u  /* directories on a path, each listed for the next name */
 #define FIRST_REACH 16u /* directories the first page is hoped to bring */
 #define LOOK_AT_SLOTS 64u
 
@@ -236,8 +236,9 @@ static bool notice(struct inode *parent, const struct inode *dir)
     return d->walk_failures == 0 && (next || first_of_many(parent, dir, now));
 }
 
-/* A path is followed down through directories nobody listed. After some of them what lies below is asked for
- * at once: often it is one page, and then the rest of the path costs nothing. Else every other directory. */
+/* A path is followed down through directories nobody listed. After some of them what lies below is
+ * asked for at once: often it is one page, and then the rest of the path costs nothing. Else every
+ * other directory. */
 static bool follows_path(struct inode *dir)
 {
     const struct dir *above = dir->parent ? dir->parent->dir : NULL;
