@@ -196,8 +196,10 @@ static void test_full_disk_loses_nothing(void **state)
 
     snprintf(path, sizeof(path), "%s/disk", sr->rig.dir);
     assert_int_equal(mkdir(path, 0700), 0);
-    if (mount("none", path, "tmpfs", 0, "size=5m,mode=700") < 0)
+    if (mount("none", path, "tmpfs", 0, "size=5m,mode=700") < 0) {
+        assert_int_not_equal(geteuid(), 0); /* root may mount: a test left out is no pass */
         skip();
+    }
     struct spool_dir *dir = small_dir(sr, path, 256 * MIB), *was = sr->dir;
     sr->dir = dir;
     struct spool *s = fresh(sr);
