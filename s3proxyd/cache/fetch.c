@@ -285,16 +285,43 @@ void fetch_drop_queued(struct cache_obj *obj)
     cache_obj_unref(obj);
 }
 
-static int reserve_run(struct cache_obj *obj, uint64_t first, uint64_t must_end, uint64_t *end)
+/* Disk blocks of the sidecar for these blocks: charged as they are made. */
+int fetch_make_side(struct cache_obj *obj, uint64_t first, uint64_t end)
+{
+    uint64_t lacks = side_lacks(&obj->side, first, end);
+
+    if (!lacks)
+        return 0;
+    int r = side_make(&obj->side, first, end);
+    lacks -= side_lacks(&obj->side, first, end);
+    space_recharge(obj->cache, obj->entry, obj->entry->bytes + lacks);
+    return r;
+}
+
+static int reserve(struct cache_obj *obj, uint64_t first, uint64_t end, bool must_have)
 {
     struct cache *cache = obj->cache;
+    uint64_t data = charge_of(obj, first, end), lacks = side_lacks(&obj->side, first, end);
+
+    int r = space_reserve(cache, obj->entry, data + lacks, must_have);
+    if (r < 0)
+        return r;
+    space_release(cache, obj->entry, lacks);
+    r = fetch_make_side(obj, first, end);
+    if (r < 0)
+        space_release(cache, obj->entry, data);
+    return r;
+}
+
+static int reserve_run(struct cache_obj *obj, uint64_t first, uint64_t must_end, uint64_t *end)
+{
     bool must_all = must_end >= *end;
 
-    int r = space_reserve(cache, obj->entry, charge_of(obj, first, *end), must_all);
+    int r = reserve(obj, first, *end, must_all);
     if (r == 0 || must_all || must_end <= first)
         return r;
     *end = must_end;
-    return space_reserve(cache, obj->entry, charge_of(obj, first, *end), true);
+    return reserve(obj, first, *end, true);
 }
 
 int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end,

@@ -53,6 +53,7 @@ void fetch_drop_queued(struct cache_obj *obj);
 /* ---- for hedge.c and verify.c */
 struct fetch *fetch_alloc(struct cache_obj *obj, uint64_t first, uint64_t end);
 void fetch_finish(struct fetch *f, int error);
+int fetch_make_side(struct cache_obj *obj, uint64_t first, uint64_t end); /* 0 | -ENOSPC | -errno */
 int fetch_leg(struct fetch *f, unsigned i); /* asks for [set, end); 0 | -ENOMEM */
 bool fetch_leg_running(const struct fetch *f, unsigned i);
 int hedge_init(struct cache *cache);   /* 0 | -ENOMEM */

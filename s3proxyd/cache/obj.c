@@ -75,6 +75,10 @@ static void punch_absent(struct cache_obj *obj)
     uint64_t run = 0, b = 0;
 
     for (; b < obj->side.blocks; b++) {
+        if (b % 64 == 0)
+            b += side_absent_words(&obj->side, b / 64) * 64; /* the run goes on */
+        if (b >= obj->side.blocks)
+            break;
         uint64_t held = side_held_word(&obj->side, b / 64);
         if (b % 64 == 0 && held == 0 && b + 64 <= obj->side.blocks) {
             b += 63; /* a whole word of absent blocks: the run goes on */
@@ -86,8 +90,8 @@ static void punch_absent(struct cache_obj *obj)
             space_punch(obj, run, b);
         run = b + 1;
     }
-    if (run < b)
-        space_punch(obj, run, b);
+    if (run < obj->side.blocks)
+        space_punch(obj, run, obj->side.blocks);
 }
 
 int obj_open(struct cache *cache, struct cache_entry *entry, uint64_t object_size,
@@ -116,7 +120,7 @@ int obj_open(struct cache *cache, struct cache_entry *entry, uint64_t object_siz
     uint64_t held = side_held_charge(&obj->side);
     if ((uint64_t)st.st_blocks * 512 > held + SLACK_BYTES)
         punch_absent(obj);
-    space_recharge(cache, entry, side_file_charge(obj->side.object_size) + held);
+    space_recharge(cache, entry, side_own_charge(&obj->side) + held);
     entry->obj = obj;
     cache->nopen++;
     *ret_obj = take(obj);
@@ -152,7 +156,7 @@ static int obj_create(struct cache *cache, struct cache_entry *entry, uint64_t o
         return -EFBIG;
     entry_unlink(cache, entry->hash);
     space_recharge(cache, entry, 0);
-    r = space_reserve(cache, entry, side_file_charge(object_size), true);
+    r = space_reserve(cache, entry, side_new_charge(object_size), true);
     if (r == 0)
         r = make_files(obj, object_size);
     if (r == -ENOENT && cache_renew(cache, entry) == 0)

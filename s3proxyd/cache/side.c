@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -99,7 +100,6 @@ int side_create(int dir_fd, const char *path, uint64_t object_size, const struct
 {
     _cleanup_(side_fini) struct side side = SIDE_NULL;
     _cleanup_(freep) char *temp = str_dup_printf("%s.tmp", path);
-    uint64_t mapped = SIDECAR_HEAD_BYTES + 2 * sidecar_bitmap_bytes(object_size);
     int r;
 
     if (!temp)
@@ -109,10 +109,10 @@ int side_create(int dir_fd, const char *path, uint64_t object_size, const struct
     side.fd = openat(dir_fd, temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (side.fd < 0)
         return -errno;
-    if (ftruncate(side.fd, (off_t)sidecar_file_bytes(object_size)) < 0 ||
-        fallocate(side.fd, 0, 0, (off_t)mapped) < 0)
-        r = -errno;
-    else
+    r = ftruncate(side.fd, (off_t)sidecar_file_bytes(object_size)) < 0 ? -errno : 0;
+    if (r == 0)
+        r = side_room_init(&side, object_size, true, all_present);
+    if (r == 0)
         r = map_side(&side, object_size);
     if (r == 0) {
         struct sidecar_head *h = side.head;
@@ -139,8 +139,11 @@ static void forget_boot(struct side *side, const struct side_boot *boot)
 {
     if (memcmp(side->head->boot_id, boot->id, sizeof(boot->id)) == 0)
         return;
-    for (uint64_t w = 0; w < words_of(side); w++)
-        atomic_store_explicit(&present_of(side)[w], 0, memory_order_release);
+    for (uint64_t w = 0; w < words_of(side); w++) {
+        w += side_absent_words(side, w);
+        if (w < words_of(side))
+            atomic_store_explicit(&present_of(side)[w], 0, memory_order_release);
+    }
     atomic_fetch_add_explicit(&side->head->seq, 1, memory_order_seq_cst);
     memcpy(side->head->boot_id, boot->id, sizeof(boot->id));
     atomic_store(&side->head->promised, 0); /* no mapping outlives a boot */
@@ -187,10 +190,9 @@ int side_open(int dir_fd, const char *path, uint64_t object_size, const struct s
     if (got < sizeof(head) || !head_good(&head, object_size, (uint64_t)st.st_size))
         return -EBADMSG;
     /* Bitmaps of another maker may be sparse: writing them on a full disk must not be a SIGBUS. */
-    if (fallocate(side.fd, 0, 0,
-                  (off_t)(SIDECAR_HEAD_BYTES + 2 * sidecar_bitmap_bytes(head.object_size))) < 0)
-        return -errno;
-    r = map_side(&side, head.object_size);
+    r = side_room_init(&side, head.object_size, false, false);
+    if (r == 0)
+        r = map_side(&side, head.object_size);
     if (r < 0)
         return r;
     if (!padding_clear(&side))
@@ -206,6 +208,7 @@ void side_fini(struct side *side)
     if (side->head)
         munmap(side->head, side->map_bytes);
     closep(&side->fd);
+    free(side->made);
     *side = SIDE_NULL;
 }
 
@@ -285,14 +288,12 @@ uint64_t side_held_charge(const struct side *side)
 {
     uint64_t held = 0, last = side->blocks - 1;
 
-    for (uint64_t w = 0; w < words_of(side); w++)
-        held += (uint64_t)__builtin_popcountll(side_held_word(side, w));
+    for (uint64_t w = 0; w < words_of(side); w++) {
+        w += side_absent_words(side, w);
+        if (w < words_of(side))
+            held += (uint64_t)__builtin_popcountll(side_held_word(side, w));
+    }
     if (held && side_held_word(side, last / 64) >> (last % 64) & 1)
         return (held - 1) * BLOCK_BYTES + side_block_charge(side, last);
     return held * BLOCK_BYTES;
-}
-
-uint64_t side_file_charge(uint64_t object_size)
-{
-    return to_disk_blocks(sidecar_file_bytes(object_size));
 }

@@ -21,10 +21,13 @@ struct side {
     struct sidecar_head *head;   /* NULL: not open */
     uint64_t map_bytes;
     uint64_t object_size, blocks;
+    uint8_t *made;               /* of a large one: a bit per page that has disk space. NULL: all have */
+    uint64_t pages;              /* that have */
 };
 #define SIDE_NULL ((struct side){.fd = -1})
 #define SIDE_SIZE_ANY UINT64_MAX
 #define SIDE_BLOCKS_OF_WORD 64u
+#define SIDE_STRETCH_WORDS 8192u /* what is trimmed at once: 8 GiB of data */
 
 struct side_boot {
     uint64_t id[2];
@@ -52,7 +55,22 @@ void side_set(struct side *side, uint64_t first, uint64_t end, const uint32_t *c
 void side_clear(struct side *side, uint64_t word, uint64_t mask);
 int side_crcs(const struct side *side, uint64_t first, uint64_t end, uint32_t *ret_crcs);
 
-/* Disk blocks charged for a data block, for all held ones, and for the sidecar itself. */
+/* Disk blocks charged for a data block and for all held ones. */
 uint64_t side_block_charge(const struct side *side, uint64_t block);
 uint64_t side_held_charge(const struct side *side);
-uint64_t side_file_charge(uint64_t object_size);
+
+/* ---- side-room.c: disk blocks of the sidecar itself, all of them or, when it is large, those it needs */
+
+uint64_t side_new_charge(uint64_t object_size);  /* of a new one */
+uint64_t side_file_charge(uint64_t object_size); /* of one with all blocks */
+uint64_t side_own_charge(const struct side *side);
+/* What it takes beside that to hold blocks [first, end), and that being done. 0 | -ENOSPC | -errno; then some
+ * of it may be done. No bit may be set before. */
+uint64_t side_lacks(const struct side *side, uint64_t first, uint64_t end);
+int side_make(struct side *side, uint64_t first, uint64_t end);
+/* None of the blocks is held or being fetched any more: gives back what was for them alone. */
+uint64_t side_trim(struct side *side, uint64_t first, uint64_t end);
+/* So many words from `word` on are known to be empty without a look at them. */
+uint64_t side_absent_words(const struct side *side, uint64_t word);
+/* Of side_create() and side_open(), before the file is mapped. */
+int side_room_init(struct side *side, uint64_t object_size, bool fresh, bool all_present);

@@ -13,6 +13,7 @@
 
 #include "proto/base/log.h"
 #include "s3proxyd/cache/entry.h"
+#include "s3proxyd/cache/fetch.h"
 #include "s3proxyd/cache/fill.h"
 #include "s3proxyd/cache/promise.h"
 
@@ -97,6 +98,40 @@ static uint64_t lowest(uint64_t mask, uint64_t bytes)
     return out;
 }
 
+/* The stretch of the bitmap that `word` lies in: if it is empty now, its part of the sidecar goes as well. */
+static uint64_t leave_stretch(struct cache_obj *obj, uint64_t word)
+{
+    uint64_t words = sidecar_bitmap_bytes(obj->side.object_size) / 8;
+    uint64_t from = word - word % SIDE_STRETCH_WORDS;
+    uint64_t to = MIN(from + SIDE_STRETCH_WORDS, words);
+    struct obj_span span = {from * 64, MIN(to * 64, obj->side.blocks)};
+    const struct fetch *f;
+
+    list_for_each (f, &obj->fetches, link)
+        if (f->first < span.end && span.first < f->end)
+            return 0;
+    for (uint64_t w = from; w < to; w++) {
+        w += side_absent_words(&obj->side, w);
+        if (w < to && side_held_word(&obj->side, w))
+            return 0;
+    }
+    uint64_t freed = side_trim(&obj->side, span.first, span.end);
+    space_release(obj->cache, obj->entry, freed);
+    return freed;
+}
+
+/* Eviction goes on n words further. Returns what was freed by that. */
+static uint64_t go_on(struct cache_obj *obj, uint64_t n)
+{
+    uint64_t words = sidecar_bitmap_bytes(obj->side.object_size) / 8, from = obj->evict_next;
+
+    obj->evict_next += n;
+    if (!obj->side.made || (obj->evict_next < words &&
+                            obj->evict_next / SIDE_STRETCH_WORDS == from / SIDE_STRETCH_WORDS))
+        return 0;
+    return leave_stretch(obj, from);
+}
+
 static uint64_t evict_blocks(struct cache_obj *obj, uint64_t bytes, bool recent_too)
 {
     uint64_t words = sidecar_bitmap_bytes(obj->side.object_size) / 8, freed = 0;
@@ -104,6 +139,12 @@ static uint64_t evict_blocks(struct cache_obj *obj, uint64_t bytes, bool recent_
     for (uint64_t n = 0; n < words && freed < bytes; n++) {
         if (obj->evict_next >= words)
             obj->evict_next = 0;
+        uint64_t absent = side_absent_words(&obj->side, obj->evict_next);
+        if (absent) {
+            n += absent - 1;
+            freed += go_on(obj, absent);
+            continue;
+        }
         uint64_t held = side_held_word(&obj->side, obj->evict_next);
         if (held)
             held &= ~fill_busy_mask(obj, obj->evict_next, recent_too);
@@ -111,7 +152,7 @@ static uint64_t evict_blocks(struct cache_obj *obj, uint64_t bytes, bool recent_
         if (mask)
             freed += evict_mask(obj, obj->evict_next, mask);
         if (mask == held)
-            obj->evict_next++;
+            freed += go_on(obj, 1);
     }
     return freed;
 }

@@ -72,9 +72,11 @@ static void verify_done(struct work *work)
 
 int fetch_verify(struct cache_obj *obj, uint64_t first, uint64_t end)
 {
+    int r = fetch_make_side(obj, first, end);
+    if (r < 0)
+        return r;
     _cleanup_(freep) struct verify *v = calloc(1, sizeof(*v));
     struct fetch *f = v ? fetch_alloc(obj, first, end) : NULL;
-
     if (!f)
         return -ENOMEM;
     v->fetch = f;
