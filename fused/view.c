@@ -4,8 +4,8 @@
  * again. The backend raises the sequence before it clears a bit and clears the bit before it
  * punches the hole, so a copy that began and ended under one sequence saw no hole. Hence pread into
  * private memory: what splice or mmap would hand to the kernel could still be punched on the way.
- * The size of the map is checked once; a backend that shrinks the file afterwards crashes this
- * mount, which it can do in simpler ways. */
+ * The size of the map is checked once; if the file is cut afterwards, the view serves nothing any
+ * more and the backend is asked. */
 #include "fused/view.h"
 
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/guard.h"
 #include "proto/base/must.h"
 #include "proto/base/str.h"
 #include "proto/sidecar.h"
@@ -25,6 +26,7 @@ struct view {
     _Atomic unsigned refs;
     int fd;
     struct sidecar_head *head; /* NULL: the bytes are here */
+    struct guard *guard;
     size_t map_bytes;
     uint64_t size;
     char bytes[];
@@ -50,14 +52,20 @@ int view_new(int cache_fd, int sidecar_fd, uint64_t size, struct view **ret)
         return -ENOMEM;
     v->map_bytes = (size_t)sidecar_client_bytes(size);
     v->head = mmap(NULL, v->map_bytes, PROT_READ, MAP_SHARED, sidecar, 0);
+    int r = 0;
     if (v->head == MAP_FAILED) {
-        int r = -errno;
+        r = -errno;
         free(v);
         return r;
     }
     v->refs = 1;
     v->size = size;
     v->fd = take_fd(&cache);
+    r = guard_new(v->head, v->map_bytes, sidecar_break, &v->guard);
+    if (r < 0) {
+        view_unref(v);
+        return r;
+    }
     if (!head_ok(v->head, size)) {
         view_unref(v);
         return -EPROTO;
@@ -93,6 +101,7 @@ void view_unref(struct view *v)
     if (!v || --v->refs > 0)
         return;
     if (v->head) {
+        guard_free(v->guard);
         munmap(v->head, v->map_bytes);
         close(v->fd);
     }

@@ -27,7 +27,16 @@ struct sidecar_head {
     _Atomic uint64_t seq;       /* raised before and after bits are cleared, then the hole is punched */
     _Atomic uint64_t revoked;   /* not 0: ask the backend for every read */
     _Atomic uint64_t promised;  /* not 0: whole, and in this boot no block of it goes (OPEN's `whole`) */
+    uint64_t
+        sealed_time_ns;  /* the backend's own: mtime of the data file when it was last closed … */
+    uint64_t sealed_sum; /* … and what `present` and `promised` were then */
 };
+
+/* For guard_new(): a sidecar that was cut below a mapping serves nothing any more. */
+static inline void sidecar_break(void *fresh)
+{
+    atomic_store(&((struct sidecar_head *)fresh)->revoked, 1);
+}
 
 static inline uint64_t sidecar_blocks(uint64_t object_size)
 {

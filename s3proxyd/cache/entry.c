@@ -152,7 +152,10 @@ static int adopt_files(struct cache *cache, const struct cache_entry *entry, uin
     entry_path(entry->hash, ".side", side_path);
     if (renameat(AT_FDCWD, path, cache->objects_fd, data) < 0)
         return -errno;
-    return side_create(cache->objects_fd, side_path, size, &cache->boot, true, &side);
+    r = side_create(cache->objects_fd, side_path, size, &cache->boot, true, &side);
+    if (r == 0)
+        side_seal(&side, &st);
+    return r;
 }
 
 static int adopt(struct cache *cache, const struct cache_key *key, const char *path)

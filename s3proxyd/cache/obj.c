@@ -69,6 +69,14 @@ static int open_side_ro(struct cache_obj *obj)
     return obj->side_ro < 0 ? -errno : 0;
 }
 
+static void seal(struct cache_obj *obj)
+{
+    struct stat st;
+
+    if (fstat(obj->data_fd, &st) == 0)
+        side_seal(&obj->side, &st);
+}
+
 /* Bytes of fetches that a crash cut short lie in blocks nobody counts. */
 static void punch_absent(struct cache_obj *obj)
 {
@@ -116,6 +124,7 @@ int obj_open(struct cache *cache, struct cache_entry *entry, uint64_t object_siz
         return -errno;
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != obj->side.object_size)
         return -EBADMSG;
+    side_check_seal(&obj->side, &st);
     promise_learn(cache, entry, &obj->side);
     uint64_t held = side_held_charge(&obj->side);
     if ((uint64_t)st.st_blocks * 512 > held + SLACK_BYTES)
@@ -253,8 +262,12 @@ void cache_obj_unref(struct cache_obj *obj)
     must(list_empty(&obj->waits) && list_empty(&obj->fetches));
     struct cache *cache = obj->cache;
     struct cache_entry *entry = obj->entry;
+    seal(obj);
     bool drop = obj->doomed || atomic_load(&obj->side.head->revoked);
 
+    if (guard_broken(obj->side.guard))
+        log_warn("cache", "files of %s were cut or cannot be read: they are made anew",
+                 log_esc(obj->key ? obj->key : "?"));
     entry->obj = NULL;
     cache->nopen--;
     obj_free(obj);

@@ -165,8 +165,8 @@ bool cache_obj_promise(struct cache_obj *obj)
 
     if (!cache->can_promise || obj->doomed || atomic_load(&side->head->revoked))
         return false;
-    if (obj->entry->promised_bytes)
-        return true;
+    if (obj->entry->promised_bytes) /* blocks that must be verified anew are not present */
+        return side_all_present(side, 0, side->blocks);
     if (side->object_size <= PASS_MIN_BYTES || bytes > cache->size_bytes / PASS_CACHE_SHARE ||
         !side_all_present(side, 0, side->blocks) || !make_share(cache, bytes))
         return false;

@@ -175,5 +175,7 @@ uint64_t side_file_charge(uint64_t object_size)
 
 uint64_t side_new_charge(uint64_t object_size)
 {
-    return sidecar_bitmap_bytes(object_size) <= SPARSE_BITMAP_BYTES ? side_file_charge(object_size) : PAGE;
+    bool sparse = sidecar_bitmap_bytes(object_size) > SPARSE_BITMAP_BYTES;
+
+    return sparse ? PAGE : side_file_charge(object_size);
 }

@@ -85,6 +85,11 @@ static int map_side(struct side *side, uint64_t object_size)
     void *map = mmap(NULL, side->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, side->fd, 0);
     if (map == MAP_FAILED)
         return -errno;
+    int r = guard_new(map, side->map_bytes, sidecar_break, &side->guard);
+    if (r < 0) {
+        munmap(map, side->map_bytes);
+        return r;
+    }
     side->head = map;
     return 0;
 }
@@ -135,16 +140,21 @@ int side_create(int dir_fd, const char *path, uint64_t object_size, const struct
     return 0;
 }
 
-static void forget_boot(struct side *side, const struct side_boot *boot)
+void side_hide_all(struct side *side)
 {
-    if (memcmp(side->head->boot_id, boot->id, sizeof(boot->id)) == 0)
-        return;
     for (uint64_t w = 0; w < words_of(side); w++) {
         w += side_absent_words(side, w);
         if (w < words_of(side))
             atomic_store_explicit(&present_of(side)[w], 0, memory_order_release);
     }
     atomic_fetch_add_explicit(&side->head->seq, 1, memory_order_seq_cst);
+}
+
+static void forget_boot(struct side *side, const struct side_boot *boot)
+{
+    if (memcmp(side->head->boot_id, boot->id, sizeof(boot->id)) == 0)
+        return;
+    side_hide_all(side);
     memcpy(side->head->boot_id, boot->id, sizeof(boot->id));
     atomic_store(&side->head->promised, 0); /* no mapping outlives a boot */
 }
@@ -185,7 +195,7 @@ int side_open(int dir_fd, const char *path, uint64_t object_size, const struct s
         return -EBADMSG;
     r = fd_pread_full(side.fd, &head, sizeof(head), 0, &got);
     if (r < 0)
-        return r;
+        return r == -EIO ? -EBADMSG : r;
     /* A revoked one stays with the clients that were told so; its version was replaced by then. */
     if (got < sizeof(head) || !head_good(&head, object_size, (uint64_t)st.st_size))
         return -EBADMSG;
@@ -205,6 +215,7 @@ int side_open(int dir_fd, const char *path, uint64_t object_size, const struct s
 
 void side_fini(struct side *side)
 {
+    guard_free(side->guard);
     if (side->head)
         munmap(side->head, side->map_bytes);
     closep(&side->fd);

@@ -13,12 +13,15 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
+#include "proto/base/guard.h"
 #include "proto/sidecar.h"
 
 struct side {
     int fd;                      /* read-write */
     struct sidecar_head *head;   /* NULL: not open */
+    struct guard *guard;         /* of the map: a file that is cut below it is as a revoked one */
     uint64_t map_bytes;
     uint64_t object_size, blocks;
     uint8_t *made;               /* of a large one: a bit per page that has disk space. NULL: all have */
@@ -54,6 +57,13 @@ void side_set(struct side *side, uint64_t first, uint64_t end, const uint32_t *c
 /* Hides the blocks of `mask` in word `word`. Afterwards, and only then, they may be punched. */
 void side_clear(struct side *side, uint64_t word, uint64_t mask);
 int side_crcs(const struct side *side, uint64_t first, uint64_t end, uint32_t *ret_crcs);
+
+void side_hide_all(struct side *side); /* present becomes stored, or absent */
+
+/* ---- side-seal.c: between two openings. data: the data file's */
+
+void side_seal(struct side *side, const struct stat *data);
+void side_check_seal(struct side *side, const struct stat *data); /* hides all if it does not fit */
 
 /* Disk blocks charged for a data block and for all held ones. */
 uint64_t side_block_charge(const struct side *side, uint64_t block);

@@ -181,6 +181,21 @@ static void test_bytes_are_read_as_a_file(void **state)
     view_unref(v);
 }
 
+static void test_a_map_that_was_cut_says_nothing(void **state)
+{
+    (void)state;
+    size_t got;
+    struct view *v = view();
+    for (unsigned i = 0; i < 4; i++)
+        set_present(i, true);
+    assert_int_equal(view_read(v, 0, 10, buf, &got), 0);
+    assert_int_equal(ftruncate(sidecar, 0), 0);
+    assert_int_equal(view_read(v, 0, 10, buf, &got), -EAGAIN);
+    assert_int_equal(ftruncate(sidecar, (off_t)sidecar_file_bytes(SIZE)), 0);
+    assert_int_equal(view_read(v, 0, 10, buf, &got), -EAGAIN);
+    view_unref(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +203,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reads_end_with_the_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_revoked_map_says_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_short_cache_file_is_no_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_map_that_was_cut_says_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_refused, setup, teardown),
         cmocka_unit_test(test_bytes_are_read_as_a_file),
     };
