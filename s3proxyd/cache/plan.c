@@ -210,12 +210,23 @@ static struct plan_stream *begin(struct plan_history *h, uint64_t offset, uint64
     return s;
 }
 
+/* A handle may go on with another version, which is smaller: streams that reach beyond it are over. */
+static void forget_beyond(struct plan_history *h, uint64_t size)
+{
+    for (unsigned i = 0; i < PLAN_STREAMS; i++) {
+        struct plan_stream *s = &h->streams[i];
+        if (s->start > size || s->end > size || (s->way != PLAN_STRIDE && s->until > size))
+            *s = (struct plan_stream){0};
+    }
+}
+
 void plan_read(struct plan_history *h, uint64_t offset, uint64_t len,
                const struct plan_limits *limits, struct plan *ret)
 {
     uint64_t end = offset + MIN(len, limits->object_size - offset);
     enum plan_way way = PLAN_ONE;
 
+    forget_beyond(h, limits->object_size);
     *ret = (struct plan){.request_bytes =
                              MIN(limits->request_bytes, (uint64_t)PLAN_REQUEST_MAX_BYTES)};
     struct plan_stream *s = stream_of(h, offset, end, &way);
@@ -241,6 +252,7 @@ void plan_told(struct plan_history *h, uint64_t offset, const struct plan_limits
                struct plan *ret)
 {
     *ret = (struct plan){.request_bytes = PLAN_REQUEST_MAX_BYTES};
+    forget_beyond(h, limits->object_size);
     for (unsigned i = 0; i < PLAN_STREAMS; i++) {
         struct plan_stream *s = &h->streams[i];
         if (s->way != PLAN_FORWARD || offset > s->until ||

@@ -200,6 +200,27 @@ static void test_descriptors_serve_a_client(void **state)
     assert_int_equal(rig_disk_bytes(rig), 0);
 }
 
+/* A handle goes on with another version, which is smaller than what was asked for of the first. */
+static void test_history_of_a_larger_version(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_object *o = fake_put_pattern(rig->fake, "k", 40 * MIB);
+    struct cache_obj *obj = rig_get(rig, "k");
+    struct cache_history ra = {0};
+    uint64_t at = 0;
+
+    for (; at < 4 * MIB; at += 128 * KIB)
+        rig_read_check(rig, obj, o, at, 128 * KIB, &ra);
+    rig_idle(rig);
+    cache_obj_unref(obj);
+    o = fake_put_pattern(rig->fake, "k", at + 20 * KIB);
+    obj = rig_get(rig, "k");
+    rig_read_check(rig, obj, o, at, 128 * KIB, &ra);
+    cache_told(obj, o->size, &ra);
+    rig_idle(rig);
+    cache_obj_unref(obj);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +232,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replaced_and_removed_are_stale, up, down),
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile_leaves_no_block, up, down),
         cmocka_unit_test_setup_teardown(test_a_store_that_sends_less_is_an_error, up, down),
+        cmocka_unit_test_setup_teardown(test_history_of_a_larger_version, up, down),
         cmocka_unit_test_setup_teardown(test_descriptors_serve_a_client, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -293,6 +293,28 @@ static void test_a_miss_in_the_window_heals_it(void **state)
     free(c);
 }
 
+/* The object was replaced by a smaller one, or cut: what was asked for of the old one does not count. */
+static void test_the_object_has_become_smaller(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct client *c = client_new(BIG);
+        uint64_t at = how == 1 ? BIG - MIB : 0;
+        for (int i = 0; i < 64; i++, at = how == 1 ? at - 128 * KIB : at + 128 * KIB)
+            client_read(c, at, 128 * KIB);
+        c->limits.object_size = 8 * MIB + 5;
+        c->tell_at = how == 2 ? 1 : 0;
+        memset(c->present, how == 2, sizeof(c->present));
+        for (int i = -2; i < 3; i++) {
+            uint64_t off = (uint64_t)((int64_t)(8 * MIB) + i * 64 * 1024);
+            client_read(c, MIN(off, c->limits.object_size - 1), 64 * KIB);
+        }
+        plan_told(&c->h, c->limits.object_size, &c->limits, &c->plan);
+        follow(c);
+        free(c);
+    }
+}
+
 /* Whatever is read: ranges lie in the object, the telling makes progress. */
 static void test_any_reads(void **state)
 {
@@ -349,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_a_small_cache_bounds_the_window),
         cmocka_unit_test(test_a_jump_starts_over),
         cmocka_unit_test(test_a_miss_in_the_window_heals_it),
+        cmocka_unit_test(test_the_object_has_become_smaller),
         cmocka_unit_test(test_any_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
