@@ -275,8 +275,8 @@ void s3_judge_exchange(struct s3_request *rq)
 
     c->bytes_in += x->bytes_in;
     c->bytes_out += x->bytes_out;
-    if (x->failure == HTTP_FAIL_SINK && rq->sink.full)
-        x->failure = HTTP_FAIL_NONE; /* we hung up: all that was wanted is there */
+    if (rq->sink.full && x->status >= 200 && x->status <= 299)
+        x->failure = HTTP_FAIL_NONE; /* all that was wanted is there, however it ended */
     if (x->failure == HTTP_FAIL_CANCELLED && rq->late)
         request_broken(rq, S3_BROKEN_DEADLINE, 0);
     else if (x->failure == HTTP_FAIL_SINK && rq->broken != S3_BROKEN_COUNT)

@@ -133,6 +133,20 @@ static void test_less_than_asked_for_goes_on(void **state)
     in_two(true);
 }
 
+/* All that was wanted has come: how the reply ends is no concern of ours. Asking for the nothing that is
+ * left would be refused, and taken for another version. */
+static void test_a_broken_end_is_none(void **state)
+{
+    const struct fake_step step = {.status = 206,
+                                   .head = TAG "Content-Range: bytes 100000-499999/600000\r\n",
+                                   .body = object + FROM,
+                                   .body_len = LENGTH,
+                                   .announce = LENGTH + 1};
+
+    (void)state;
+    get(&step, 1, 0);
+}
+
 static void test_ignored_range_is_cut_out(void **state)
 {
     const struct fake_step step = {
@@ -252,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_one_reply),
         cmocka_unit_test(test_short_body_goes_on_where_it_ended),
         cmocka_unit_test(test_less_than_asked_for_goes_on),
+        cmocka_unit_test(test_a_broken_end_is_none),
         cmocka_unit_test(test_ignored_range_is_cut_out),
         cmocka_unit_test(test_another_version_is_stale),
         cmocka_unit_test(test_wrong_range_is_not_believed),
