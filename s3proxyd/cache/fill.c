@@ -41,6 +41,7 @@ uint64_t fill_busy_mask(const struct cache_obj *obj, uint64_t word, bool recent_
         mask |= word_mask((struct obj_span){f->first, f->end}, word);
     list_for_each (wait, &obj->waits, link)
         mask |= word_mask(span_of(wait->offset, wait->len), word);
+    mask |= word_mask(obj->filling, word);
     uint64_t now = clock_mono_ns();
     for (unsigned i = 0; i < OBJ_RECENT && !recent_too; i++)
         if (obj->recent[i].at_ns && now - obj->recent[i].at_ns < OBJ_RECENT_NS)
@@ -86,8 +87,8 @@ static int fetch_run(struct cache_obj *obj, uint64_t b, uint64_t limit, uint64_t
 
 /* Fetches every absent run of [first, end), in requests of at most `request` blocks. Those before
  * must_end are needed, the rest is welcome. Returns the first error of a needed run. */
-static int fetch_absent(struct cache_obj *obj, struct obj_span span, uint64_t must_end,
-                        uint64_t request)
+static int fetch_runs(struct cache_obj *obj, struct obj_span span, uint64_t must_end,
+                      uint64_t request)
 {
     must(request > 0 && request <= FETCH_MAX_BLOCKS);
     for (uint64_t b = span.first; b < span.end;) {
@@ -109,6 +110,18 @@ static int fetch_absent(struct cache_obj *obj, struct obj_span span, uint64_t mu
             return b < must_end ? r : 0; /* no room to read ahead: later perhaps */
     }
     return 0;
+}
+
+/* The same. What is present of the span does not make room for the rest: nobody would bring it again. */
+static int fetch_absent(struct cache_obj *obj, struct obj_span span, uint64_t must_end,
+                        uint64_t request)
+{
+    struct obj_span before = obj->filling;
+
+    obj->filling = span;
+    int r = fetch_runs(obj, span, must_end, request);
+    obj->filling = before;
+    return r;
 }
 
 /* Runs done() for every wait of the list; it may free or reuse the wait. */

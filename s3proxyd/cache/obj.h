@@ -73,6 +73,7 @@ struct cache_obj {
     int data_ro, side_ro; /* for clients */
     struct side side;
     struct list waits, fetches;
+    struct obj_span filling; /* its fetches are just being started: what is there of it stays */
     struct {
         struct obj_span span;
         uint64_t at_ns;

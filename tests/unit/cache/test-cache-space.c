@@ -170,50 +170,98 @@ static void test_make_room_for_others(void **state)
     rig_down(&rig);
 }
 
-/* A full disk: an error for who waits, no crash (a mapped sidecar must not be the first to notice).
- */
-static void test_full_disk(void **state)
+/* A cache on a disk of its own, of 6 MiB; false: not ours to mount. */
+static bool small_disk(char path[96], struct cache_config *config)
 {
-    char path[96], fill[128];
+    const char *why;
 
-    (void)state;
     up(64 * MIB);
     cache_free(rig.cache);
-    snprintf(path, sizeof(path), "%s/small", rig.dir);
+    snprintf(path, 96, "%s/small", rig.dir);
     assert_int_equal(mkdir(path, 0700), 0);
-    if (mount("none", path, "tmpfs", 0, "size=6m,mode=700") < 0) {
+    *config = (struct cache_config){.dir = path, .size_bytes = 64 * MIB};
+    bool mounted = mount("none", path, "tmpfs", 0, "size=6m,mode=700") == 0;
+    if (!mounted)
         assert_int_not_equal(geteuid(), 0); /* root may mount: a test left out is no pass */
-        assert_int_equal(cache_new(rig.loop, rig.pool, &rig.config, &rig.cache, &(const char *){0}),
-                         0);
+    const struct cache_config *use = mounted ? config : &rig.config;
+    assert_int_equal(cache_new(rig.loop, rig.pool, use, &rig.cache, &why), 0);
+    return mounted;
+}
+
+static void small_disk_down(const char *path)
+{
+    const char *why;
+
+    cache_free(rig.cache);
+    assert_int_equal(umount(path), 0);
+    assert_int_equal(cache_new(rig.loop, rig.pool, &rig.config, &rig.cache, &why), 0);
+    rig_down(&rig);
+}
+
+/* Somebody else takes all of it, but for `leave` bytes. */
+static int others_fill(const char *path, off_t leave)
+{
+    char fill[128];
+
+    snprintf(fill, sizeof(fill), "%s/other", path);
+    int fd = open(fill, O_RDWR | O_CREAT, 0600);
+    for (uint64_t n = MIB; n >= 4096; n /= 2)
+        while (fallocate(fd, 0, lseek(fd, 0, SEEK_END), (off_t)n) == 0)
+            ;
+    unlink(fill);
+    assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_END) - leave), 0);
+    return fd;
+}
+
+/* An error for who waits, no crash (a mapped sidecar must not be the first to notice). */
+static void test_full_disk(void **state)
+{
+    struct cache_config config;
+    char path[96];
+
+    (void)state;
+    if (!small_disk(path, &config)) {
         rig_down(&rig);
         skip();
     }
-    const char *why;
-    struct cache_config config = {.dir = path, .size_bytes = 64 * MIB};
-    assert_int_equal(cache_new(rig.loop, rig.pool, &config, &rig.cache, &why), 0);
     struct fake_object *o = fake_put_pattern(rig.fake, "k", 20 * MIB);
     struct cache_obj *obj = rig_get(&rig, "k");
     struct cache_history ra = {0};
     for (uint64_t at = 0; at < o->size; at += 512 * KIB) /* larger than the disk: evicts itself */
         rig_read_check(&rig, obj, o, at, 512 * KIB, &ra);
     rig_idle(&rig);
-    snprintf(fill, sizeof(fill), "%s/other", path); /* somebody else takes all of it */
-    int fd = open(fill, O_RDWR | O_CREAT, 0600);
-    for (uint64_t n = MIB; n >= 4096; n /= 2)
-        while (fallocate(fd, 0, lseek(fd, 0, SEEK_END), (off_t)n) == 0)
-            ;
+    int fd = others_fill(path, 0);
     for (uint64_t at = 0; at < o->size; at += MIB) {
         int r = rig_fill(&rig, obj, at, MIB, NULL);
         assert_true(r == 0 || r == -ENOSPC);
     }
-    unlink(fill);
     close(fd);
     rig_read_check(&rig, obj, o, 3 * MIB, MIB, NULL);
     cache_obj_unref(obj);
-    cache_free(rig.cache);
-    assert_int_equal(umount(path), 0);
-    assert_int_equal(cache_new(rig.loop, rig.pool, &rig.config, &rig.cache, &why), 0);
-    rig_down(&rig);
+    small_disk_down(path);
+}
+
+/* Half of what is asked for is there, and nothing else to make room of for the other half. */
+static void test_full_disk_half_of_it_is_here(void **state)
+{
+    struct cache_config config;
+    char path[96];
+
+    (void)state;
+    if (!small_disk(path, &config)) {
+        rig_down(&rig);
+        skip();
+    }
+    struct fake_object *o = fake_put_pattern(rig.fake, "k", 2 * MIB);
+    struct cache_obj *obj = rig_get(&rig, "k");
+    rig_read_check(&rig, obj, o, 0, MIB, NULL);
+    int fd = others_fill(path, (off_t)(MIB + MIB / 2));
+    int r = rig_fill(&rig, obj, 0, 2 * MIB, NULL);
+    assert_true(r == 0 || r == -ENOSPC);
+    close(fd);
+    rig_read_check(&rig, obj, o, 0, 2 * MIB, NULL);
+    cache_obj_unref(obj);
+    small_disk_down(path);
 }
 
 struct reader {
@@ -291,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_failed_fetch_gives_its_room_back),
         cmocka_unit_test(test_make_room_for_others),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_disk_half_of_it_is_here),
         cmocka_unit_test(test_clients_never_see_wrong_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
