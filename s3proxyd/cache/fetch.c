@@ -153,6 +153,7 @@ static void leg_done(struct store_req *req)
                                       : req->error;
 
     leg->running = false;
+    uint64_t before = f->set;
     if (!f->error)
         show_blocks(leg, MIN(req->got, req->length));
     if (error == 0 && f->set < f->end)
@@ -163,6 +164,10 @@ static void leg_done(struct store_req *req)
                   (unsigned long long)f->first, (unsigned long long)f->end, strerror(-error),
                   log_esc(req->error_text));
     bool other_runs = other && other->running;
+    if (error == 0)
+        f->won = true;
+    if (f->won) /* whatever the other one says: it began later, or ended later */
+        error = 0;
     if (error < 0 && (!f->error || error == -ESTALE) && (!other_runs || error == -ESTALE))
         f->error = error;
     if (!other_runs) {
@@ -171,6 +176,8 @@ static void leg_done(struct store_req *req)
     }
     if (f->set == f->end || f->error) /* it has won, or there is nothing to win */
         f->store->impl->cancel(f->store, &other->req);
+    if (f->set > before && !f->error) /* the other one may take its time to end */
+        fill_arrived(f->obj, (struct obj_span){before, f->set});
 }
 
 /* ---- asking */

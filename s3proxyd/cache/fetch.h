@@ -35,7 +35,7 @@ struct fetch {
     uint64_t began_ns, moved_ns; /* CLOCK_MONOTONIC; moved: bytes came */
     uint64_t seen;               /* of the first leg: store_req.arriving, at the last look */
     int error;
-    bool throttled;
+    bool won; /* a leg has brought all of it, and of the right version */
 };
 
 /* Start fetching blocks [first, end), all absent and in no fetch. fetch_get: space is reserved by

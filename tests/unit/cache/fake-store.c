@@ -391,6 +391,8 @@ static void cancel(struct store *store, struct store_req *req)
 {
     struct job *job = req->impl;
 
+    if (fake_of(store)->deaf)
+        return;
     job->cancelled = true;
     loop_task_add(fake_of(store)->loop, &job->task);
 }
@@ -428,9 +430,11 @@ void fake_release(struct fake *fake)
 {
     struct job *job;
 
-    fake->hold = false;
-    list_for_each (job, &fake->jobs, link)
+    fake->hold = fake->deaf = false;
+    list_for_each (job, &fake->jobs, link) {
+        job->stalls = false;
         loop_task_add(fake->loop, &job->task);
+    }
 }
 
 void fake_no_failures(struct fake *fake)

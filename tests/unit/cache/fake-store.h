@@ -32,6 +32,7 @@ struct fake {
     bool short_get;         /* says 0 but sends half */
     unsigned stall_count;   /* so many GETs, from the next on, stop for good … */
     uint64_t stall_at_bytes; /* … after so many bytes */
+    bool deaf;               /* what stalls does not hear that it is cancelled, until it is released */
 
     /* What it saw */
     unsigned ops[STORE_MPU_ABORT + 1];

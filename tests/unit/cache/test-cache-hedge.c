@@ -3,6 +3,7 @@
 /* GETs that wait for the pace, that are dropped with their reader, that stall and are asked for
  * again. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/cache/rig.h"
@@ -147,6 +148,34 @@ static void test_a_stall_half_way_asks_for_the_rest(void **state)
     stalls_at(MIB + 5);
 }
 
+/* A read on a disk that hangs cannot be stopped: who waits need not wait for its end. What it says then of
+ * a version that was replaced meanwhile is no news about the bytes that the other one brought. */
+static void test_the_loser_is_not_waited_for(void **state)
+{
+    struct fake_object *o = fake_put_pattern(rig.fake, "k", MIB);
+    struct cache_obj *obj = rig_get(&rig, "k");
+    uint8_t *copy = malloc(o->size), *buf = malloc(o->size);
+    size_t got;
+
+    (void)state;
+    assert_true(copy && buf);
+    memcpy(copy, o->data, o->size);
+    rig.fake->stall_count = 1;
+    rig.fake->deaf = true;
+    assert_int_equal(rig_fill(&rig, obj, 0, MIB, NULL), 0);
+    assert_int_equal(rig.fake->in_flight, 1);
+    fake_put_pattern(rig.fake, "k", MIB);
+    fake_release(rig.fake);
+    rig_idle(&rig);
+    assert_int_equal(rig.fake->in_flight, 0);
+    assert_int_equal(cache_obj_pread(obj, buf, 0, MIB, &got), 0);
+    assert_memory_equal(buf, copy, MIB);
+    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    cache_obj_unref(obj);
+    free(copy);
+    free(buf);
+}
+
 static void test_both_legs_fail(void **state)
 {
     struct cache_obj *obj;
@@ -175,6 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_nobody_reads_any_more_is_dropped, up, down),
         cmocka_unit_test_setup_teardown(test_a_silent_server_is_asked_again, up, down),
         cmocka_unit_test_setup_teardown(test_a_stall_half_way_asks_for_the_rest, up, down),
+        cmocka_unit_test_setup_teardown(test_the_loser_is_not_waited_for, up, down),
         cmocka_unit_test_setup_teardown(test_both_legs_fail, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
