@@ -66,29 +66,6 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-void rig_down(struct rig *rig)
-{
-    cache_free(rig->cache);
-    pool_free(rig->pool);
-    mailbox_free(rig->home);
-    fake_free(rig->fake);
-    loop_timer_free(rig->timer);
-    loop_free(rig->loop);
-    nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-void rig_reopen(struct rig *rig, bool clean)
-{
-    char index[96];
-
-    cache_free(rig->cache);
-    if (!clean) {
-        snprintf(index, sizeof(index), "%s/index", rig->dir);
-        unlink(index);
-    }
-    cache_up(rig);
-}
-
 void rig_until(struct rig *rig, bool (*cond)(void *), void *arg)
 {
     struct until u = {rig, cond, arg, clock_mono_ns() + PATIENCE_NS, false};
@@ -109,6 +86,37 @@ static bool cache_is_idle(void *arg)
 void rig_idle(struct rig *rig)
 {
     rig_until(rig, cache_is_idle, rig);
+}
+
+/* A fill ends with its last block, a moment before the fetch that brought it. */
+static void cache_down(struct rig *rig)
+{
+    if (rig->cache)
+        rig_idle(rig);
+    cache_free(rig->cache);
+}
+
+void rig_down(struct rig *rig)
+{
+    cache_down(rig);
+    pool_free(rig->pool);
+    mailbox_free(rig->home);
+    fake_free(rig->fake);
+    loop_timer_free(rig->timer);
+    loop_free(rig->loop);
+    nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void rig_reopen(struct rig *rig, bool clean)
+{
+    char index[96];
+
+    cache_down(rig);
+    if (!clean) {
+        snprintf(index, sizeof(index), "%s/index", rig->dir);
+        unlink(index);
+    }
+    cache_up(rig);
 }
 
 struct cache_obj *rig_get(struct rig *rig, const char *key)
