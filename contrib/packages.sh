@@ -7,7 +7,9 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev fuse3 li
     libssl-dev libevent-dev libmsgpack-dev libexpat1-dev libjson-c-dev libsqlite3-dev
     libseccomp-dev scdoc"
 TEST_PACKAGES="clang libcmocka-dev python3 python3-venv ca-certificates git vim rsync sqlite3 tar
-    util-linux procps passwd mount universal-ctags"
+    util-linux procps passwd mount universal-ctags debootstrap debian-archive-keyring"
+# Beside BUILD_PACKAGES, in the newer Debian that the tests make with debootstrap (tests/lib/newer-debian.sh).
+NEWER_PACKAGES="libcmocka-dev python3 procps passwd mount"
 BENCH_PACKAGES="s3fs"
 
 # packages_list SUFFIX WORD...: in indented lines that fit a terminal, SUFFIX after all but the last

@@ -27,6 +27,16 @@ def kernel_passes():
 pytestmark = pytest.mark.skipif(not kernel_passes(), reason="FUSE passthrough needs Linux 6.9")
 
 
+def test_the_build_has_the_half_for_its_libfuse():
+    """By libfuse's own words from 3.17 on, by hand before; tests/run says which it means to test."""
+    version = run(["pkg-config", "--modversion", "fuse3"]).stdout
+    half = "lib" if tuple(map(int, version.split(".")[:2])) >= (3, 17) else "hand"
+    library = os.path.join(os.environ["HAFIZ_BUILD"], "fused", "libfused.a")
+    halves = re.findall(r"\bpass-(lib|hand)\.c\.o$", run(["ar", "t", library]).stdout, re.M)
+    assert halves == [half]
+    assert os.environ.get("HAFIZ_TEST_PASS", half) == half
+
+
 def moved(m):
     """Bytes the mount's daemon read and wrote until now, by any descriptor."""
     total = 0
