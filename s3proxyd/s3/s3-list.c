@@ -41,9 +41,26 @@ static void list_build(struct s3_request *rq)
         s3_call_query(&rq->call, "start-after", req->list.start_after);
 }
 
+/* Who asked cuts the prefix off the keys, renames and removes what was listed: an answer to another
+ * question is not to be believed in any part. */
+static bool is_below(const struct s3_request *rq)
+{
+    const char *prefix = rq->req->key ?: "";
+
+    for (size_t i = 0; i < rq->reply.nentries; i++)
+        if (!str_starts(rq->reply.entries[i].key, prefix))
+            return false;
+    return true;
+}
+
 static int list_reply(struct s3_request *rq)
 {
     struct store_req *req = rq->req;
+
+    if (!is_below(rq)) {
+        s3_reply_text(rq, "the listing shows keys that do not begin with the prefix");
+        return -EIO;
+    }
 
     if (rq->reply.next_token && req->list.token && !strcmp(rq->reply.next_token, req->list.token)) {
         s3_reply_text(rq, "the listing gives the same continuation token again and again");

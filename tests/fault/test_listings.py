@@ -94,3 +94,38 @@ def hidden(fake, req, key):
     objects = dict(fake.ops.buckets["b"])
     objects.pop(key, None)
     return fake.ops._list(req, objects)
+
+
+ROW = (b"<Contents><Key>%s</Key><Size>1</Size><ETag>x</ETag><LastModified>2024-01-01T00:00:00.000Z"
+       b"</LastModified></Contents>")
+
+
+def test_keys_of_somewhere_else_are_refused(box, fm, fake):
+    """They do not begin with what was asked for, and may be shorter than it."""
+    fake.put("b", "a-directory-with-a-long-name/f", b"x")
+    rows = b"".join(ROW % k for k in (b"b", b"zz", b"somewhere-else/another-long-name"))
+    page = b"<ListBucketResult><IsTruncated>false</IsTruncated>" + rows + b"</ListBucketResult>"
+    fake.on(op="list").call(lambda r: Reply(200, page) if r.query.get("prefix") else None)
+    with box.limit(60):
+        assert errno_of(fm.ls, "a-directory-with-a-long-name") == errno.EIO
+    alive(fm, fake)
+    assert fm.ls("a-directory-with-a-long-name") == ["f"]
+
+
+def test_a_listing_that_hides_behind_other_tokens_ends(box, fm, fake):
+    """Each page shows the same names, each of which might still turn out to be a directory."""
+    rows = b"".join(ROW % (b"d/n" + b"!" * i) for i in range(100))
+    asked = []
+
+    def answer(req):
+        if req.query.get("prefix") != "d/" or "delimiter" not in req.query or len(asked) > 300:
+            return None
+        asked.append(req)
+        return Reply(200, b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t%d"
+                          b"</NextContinuationToken>%s</ListBucketResult>" % (len(asked), rows))
+    fake.put("b", "d/f", b"x")
+    fake.on(op="list").call(answer)
+    with box.limit(60):
+        assert errno_of(fm.ls, "d") == errno.EIO
+    assert len(asked) < 200
+    alive(fm, fake)
