@@ -34,6 +34,8 @@ struct answer {
     uint32_t id;
 };
 
+#define FDS_ROOM ((CMSG_SPACE(sizeof(int)) - CMSG_LEN(0)) / sizeof(int)) /* alignment makes it 2 */
+
 union control {
     struct cmsghdr head;
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -91,6 +93,25 @@ static int do_close(int fuse_fd, uint32_t id)
     return ioctl(fuse_fd, SANDBOX_BACKING_CLOSE, &id) < 0 ? -errno : 0;
 }
 
+/* Everything that came is ours to close: what is not wanted must not stay open here. */
+static int take_descriptors(const struct cmsghdr *c, int *ret_fd)
+{
+    int fds[FDS_ROOM];
+    size_t n = c->cmsg_len > CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+        return -EPROTO;
+    n = MIN(n, FDS_ROOM);
+    memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+    if (n == 1) {
+        *ret_fd = fds[0];
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+    return -EPROTO;
+}
+
 /* 0 | -EPIPE: closed | -EPROTO: not in these words. *ret_fd: -1 or one */
 static int receive(int fd, struct ask *ret, int *ret_fd)
 {
@@ -106,12 +127,10 @@ static int receive(int fd, struct ask *ret, int *ret_fd)
         n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     const struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&m) : NULL;
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+    int r = c ? take_descriptors(c, ret_fd) : 0;
     if (n <= 0)
         return n < 0 ? -errno : -EPIPE;
-    return n == sizeof(*ret) && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EPROTO;
+    return r == 0 && n == sizeof(*ret) && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EPROTO;
 }
 
 int broker_serve(int fd, int fuse_fd, uid_t owner)

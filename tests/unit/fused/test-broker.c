@@ -155,11 +155,28 @@ static void test_a_long_question_ends_it(void **state)
     expect_end();
 }
 
+static unsigned open_fds(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Two fit into the room for one; none stays open. */
 static void test_many_descriptors_end_it(void **state)
 {
+    const unsigned counts[] = {2, 3, 8};
+
     (void)state;
-    say(ask, 16, 8);
-    expect_end();
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        unsigned before = open_fds();
+        say(ask, 16, counts[i]);
+        expect_end();
+        assert_true(open_fds() <= before);
+        teardown(state);
+        setup(state);
+    }
 }
 
 static void test_unknown_and_odd_questions_are_refused(void **state)
