@@ -16,7 +16,6 @@
 
 #define DIR_ENTRIES_MAX (8u * 1024 * 1024) /* a directory larger than that cannot be listed */
 #define REMOVED_MAX 4096u
-#define HELD_LOOK 8u
 
 struct item {
     const char *name;
@@ -33,7 +32,7 @@ void dir_entries_free(struct store_entry *entries, size_t n)
     free(entries);
 }
 
-static bool was_removed(const struct dir_load *l, const char *name, size_t len)
+bool dir_apply_was_removed(const struct dir_load *l, const char *name, size_t len)
 {
     uint64_t hash = l->nremoved ? table_hash_bytes(name, len) : 0;
     for (size_t i = 0; i < l->nremoved; i++)
@@ -62,7 +61,7 @@ void dir_load_removed(struct inode *dir, const char *name)
 static int apply_item(struct dir_load *l, const struct item *it, size_t *ret_new)
 {
     struct inode *child = inode_child(l->dir, it->name, it->len);
-    if (!child && was_removed(l, it->name, it->len))
+    if (!child && dir_apply_was_removed(l, it->name, it->len))
         return 0;
     if (!it->news.is_dir && child && child->is_dir && child->mention_ns == l->asked_ns)
         return 0; /* hidden behind the directory of the same name */
@@ -73,8 +72,8 @@ static int apply_item(struct dir_load *l, const struct item *it, size_t *ret_new
     if (r < 0)
         return r;
     child->mention_ns = l->asked_ns; /* also when ours was newer */
-    if (child->fetched_ns < l->asked_ns)
-        child->fetched_ns = l->asked_ns;
+    if (child->is_dir && child->fetched_ns < l->asked_ns && l->asked_ns > l->dir->dir->expired_ns)
+        child->fetched_ns = l->asked_ns; /* of a file, the store may have another version by now */
     inode_unref(child);
     if (!seen) {
         l->mentioned++;
@@ -120,20 +119,14 @@ static bool must_hold(const struct dir_load *l, const struct store_entry *e, con
     return c < 0 || (c == 0 && (unsigned char)greatest[e->key_len] < '/');
 }
 
-static bool is_held(const struct dir_load *l, const char *key)
-{
-    for (size_t i = l->nheld; i-- > 0 && i + HELD_LOOK > l->nheld;)
-        if (strcmp(l->held[i].key, key) == 0)
-            return true;
-    return false;
-}
-
 /* *ret_new counts what is surely new: a listing that shows the same again and again must be seen
- * to. */
+ * to. What is held has no inode yet, so only what lies behind all of it is. */
 static int hold(struct dir_load *l, struct store_entry *e, size_t *ret_new)
 {
     size_t prefix_len = strlen(l->key);
-    if (is_held(l, e->key))
+    const char *top = l->nheld ? l->held[l->held_top].key : NULL;
+    int c = top ? strcmp(e->key, top) : 1;
+    if (c == 0)
         return 0;
     if (l->nheld == l->held_cap) {
         size_t cap = l->held_cap ? l->held_cap * 2 : 16;
@@ -144,7 +137,10 @@ static int hold(struct dir_load *l, struct store_entry *e, size_t *ret_new)
         l->held = p;
         l->held_cap = cap;
     }
-    *ret_new += !inode_child(l->dir, e->key + prefix_len, e->key_len - prefix_len);
+    if (c > 0) {
+        l->held_top = l->nheld;
+        *ret_new += !inode_child(l->dir, e->key + prefix_len, e->key_len - prefix_len);
+    }
     l->held[l->nheld++] = *e;
     *e = (struct store_entry){0};
     return 0;
@@ -279,7 +275,7 @@ void dir_apply_forget(struct dir_load *l)
     dir_entries_free(take(l->held), l->nheld);
     dir_entries_free(take(l->given), l->ngiven);
     free(take(l->first_last));
-    l->nheld = l->held_cap = l->nremoved = l->ngiven = l->mentioned = 0;
+    l->nheld = l->held_cap = l->held_top = l->nremoved = l->ngiven = l->mentioned = 0;
     l->hidden = 0;
     l->marker = l->removed_lost = false;
 }

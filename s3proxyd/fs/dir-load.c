@@ -44,6 +44,8 @@ static void load_end(struct dir_load *l, int error)
     struct list waiters = LIST_INIT(waiters);
     list_splice_tail(&waiters, &l->waiters);
     l->dir->dir->load = NULL;
+    if (error < 0 && l->for_reader) /* who has read a part of it must not go on in the old one */
+        l->dir->dir->complete = false;
     loop_task_cancel(&l->more);
     load_wake(&waiters, DIR_WHOLE, error);
     dir_apply_forget(l);
@@ -109,8 +111,9 @@ static void rows_done(struct db_read *read)
         load_end(l, read->error);
         return;
     }
-    for (size_t i = 0; i < read->nrows; i++)
-        row_apply(l->dir, &read->rows[i]);
+    for (size_t i = 0; i < read->nrows && !l->removed_lost; i++)
+        if (!dir_apply_was_removed(l, read->rows[i].name, strlen(read->rows[i].name)))
+            row_apply(l->dir, &read->rows[i]);
     l->dir->dir->rows_loaded = true;
     load_wake(&l->waiters, DIR_ROWS, 0);
     if (l->given)

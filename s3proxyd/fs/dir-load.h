@@ -30,7 +30,7 @@ struct dir_load {
     size_t mentioned;
     char *first_last;                /* greatest key of the first page, behind the prefix */
     struct store_entry *held;        /* objects: a directory of the same name may yet come */
-    size_t nheld, held_cap;
+    size_t nheld, held_cap, held_top; /* held_top: which has the greatest key */
     struct removed {                 /* names that went while it ran */
         uint64_t hash;
         char *name;
@@ -46,6 +46,7 @@ struct dir_load {
 
 void dir_load_resume(struct dir_load *load); /* PARKED: it asks by itself */
 bool dir_apply_outdated(const struct dir_load *l); /* what it asked for has changed since */
+bool dir_apply_was_removed(const struct dir_load *l, const char *name, size_t len);
 
 /* One page, or a part of one. Takes the entries it holds. 0 | -errno */
 int dir_apply_entries(struct dir_load *l, struct store_entry *entries, size_t n, const char *until,

@@ -120,7 +120,6 @@ uint64_t dir_forget(struct inode *i)
     if (!i->is_dir)
         return n;
     dir_expire(i);
-    memset(i->dir->absent, 0, sizeof(i->dir->absent));
     for (size_t k = 0; k < i->dir->nslots; k++)
         if (i->dir->slots[k])
             n += dir_forget(i->dir->slots[k]);
@@ -229,7 +228,8 @@ bool dir_known_absent(const struct inode *dir, const char *name, size_t len)
     uint64_t hash = table_hash_bytes(name, len), now = clock_mono_ns();
     for (unsigned i = 0; i < DIR_ABSENT; i++) {
         const struct dir_absent *a = &dir->dir->absent[i];
-        if (a->hash == hash && a->asked_ns && now - a->asked_ns < NEGATIVE_TTL_MS * NS_PER_MS)
+        if (a->hash == hash && a->asked_ns > dir->dir->expired_ns &&
+            now - a->asked_ns < NEGATIVE_TTL_MS * NS_PER_MS)
             return true;
     }
     return false;

@@ -55,7 +55,9 @@ static int learn_new(struct inode *parent, const char *name, size_t len,
         inode_unref(child);
         return r;
     }
-    inode_set_version(child, news->etag, news->size, news->mtime_ns, news->asked_ns);
+    /* Asked before the directory was declared out of date: there it is, but as what? */
+    bool old = parent->dir->expired_ns >= news->asked_ns;
+    inode_set_version(child, news->etag, news->size, news->mtime_ns, old ? 0 : news->asked_ns);
     *ret_child = child;
     return 0;
 }

@@ -130,9 +130,11 @@ void tree_echo(struct tree *tree, struct inode *parent, const char *name)
             continue;
         dir_expire(dir);
         struct inode *child = inode_child(dir, name, strlen(name));
-        if (child)
-            child->fetched_ns = 0;
         tree->fs->change++;
+        if (child) { /* an answer that is on its way is of before */
+            child->fetched_ns = 0;
+            child->changed = tree->fs->change;
+        }
         push_entry(dir, name, NULL);
         if (child)
             push_attr(child, NULL, true);
