@@ -208,6 +208,17 @@ int str_to_size(const char *s, uint64_t *ret_bytes)
     return 0;
 }
 
+int str_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 int str_hex(const void *data, size_t len, char *out, size_t out_size)
 {
     static const char digits[] = "0123456789abcdef";

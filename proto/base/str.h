@@ -29,6 +29,7 @@ bool str_starts(const char *s, const char *prefix);
 /* "123", "64K", "64M", "1G", "2T" (powers of 1024, optional "iB"/"B"). 0 | -EINVAL | -ERANGE */
 int str_to_size(const char *s, uint64_t *ret_bytes);
 int str_to_u64(const char *s, int base, uint64_t *ret); /* whole string, 0 | -EINVAL | -ERANGE */
+int str_hex_digit(char c); /* its value, -1: not one */
 int str_hex(const void *data, size_t len, char *out, size_t out_size); /* lower case, NUL; 0 | -ERANGE */
 char *str_dup_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* or NULL */
 

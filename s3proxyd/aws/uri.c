@@ -68,17 +68,6 @@ int uri_path(struct str *out, const char *bucket, const char *key)
     return encode(out, key, strlen(key), true);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int uri_decode(const char *s, size_t len, bool plus_is_space, size_t max, char **ret,
                size_t *ret_len)
 {
@@ -92,8 +81,8 @@ int uri_decode(const char *s, size_t len, bool plus_is_space, size_t max, char *
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
         if (c == '%') {
-            int high = i + 2 < len ? hex_value(s[i + 1]) : -1;
-            int low = i + 2 < len ? hex_value(s[i + 2]) : -1;
+            int high = i + 2 < len ? str_hex_digit(s[i + 1]) : -1;
+            int low = i + 2 < len ? str_hex_digit(s[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return -EINVAL;
             c = (char)(high << 4 | low);

@@ -49,17 +49,6 @@ static void part_build(struct s3_request *rq)
     s3_call_body(&rq->call, rq->req);
 }
 
-static int part_reply(struct s3_request *rq)
-{
-    if (s3_reply_meta(rq) < 0)
-        return -ENOMEM;
-    rq->req->meta.size = rq->req->length;
-    if (rq->req->meta.etag)
-        return S3_STEP_DONE;
-    rq->broken = S3_BROKEN_GARBAGE;
-    return S3_STEP_BROKEN;
-}
-
 static void part_copy_build(struct s3_request *rq)
 {
     const struct store_req *req = rq->req;
@@ -128,8 +117,8 @@ static int abort_refused(struct s3_request *rq, const struct s3_verdict *v)
 
 const struct s3_op s3_op_mpu_create = {"create-upload", 0,    create_build, NULL,
                                        create_reply,    NULL, NULL};
-const struct s3_op s3_op_mpu_part = {"part",     S3_CTX_WRITE, part_build, NULL,
-                                     part_reply, NULL,         NULL};
+const struct s3_op s3_op_mpu_part = {"part",          S3_CTX_WRITE, part_build, NULL,
+                                     s3_reply_stored, NULL,         NULL};
 const struct s3_op s3_op_mpu_part_copy = {
     "part-copy", S3_CTX_WRITE | S3_CTX_COPY, part_copy_build, NULL, document_reply, NULL, NULL};
 const struct s3_op s3_op_mpu_complete = {"complete",

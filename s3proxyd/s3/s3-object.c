@@ -40,17 +40,6 @@ static void put_build(struct s3_request *rq)
     s3_call_body(&rq->call, rq->req);
 }
 
-static int put_reply(struct s3_request *rq)
-{
-    if (s3_reply_meta(rq) < 0)
-        return -ENOMEM;
-    rq->req->meta.size = rq->req->length;
-    if (rq->req->meta.etag)
-        return S3_STEP_DONE;
-    rq->broken = S3_BROKEN_GARBAGE;
-    return S3_STEP_BROKEN;
-}
-
 static void copy_build(struct s3_request *rq)
 {
     rq->call.method = HTTP_PUT;
@@ -99,7 +88,7 @@ static int delete_refused(struct s3_request *rq, const struct s3_verdict *v)
 }
 
 const struct s3_op s3_op_head = {"head", S3_CTX_HEAD, head_build, NULL, head_reply, NULL, NULL};
-const struct s3_op s3_op_put = {"put", S3_CTX_WRITE, put_build, NULL, put_reply, NULL, NULL};
+const struct s3_op s3_op_put = {"put", S3_CTX_WRITE, put_build, NULL, s3_reply_stored, NULL, NULL};
 const struct s3_op s3_op_copy = {
     "copy", S3_CTX_WRITE | S3_CTX_COPY, copy_build, NULL, copy_reply, NULL, NULL};
 const struct s3_op s3_op_delete = {"delete",     S3_CTX_WRITE,   delete_build, NULL,

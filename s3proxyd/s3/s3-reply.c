@@ -116,6 +116,17 @@ int s3_reply_meta(struct s3_request *rq)
     return 0;
 }
 
+int s3_reply_stored(struct s3_request *rq)
+{
+    if (s3_reply_meta(rq) < 0)
+        return -ENOMEM;
+    rq->req->meta.size = rq->req->length;
+    if (rq->req->meta.etag)
+        return S3_STEP_DONE;
+    rq->broken = S3_BROKEN_GARBAGE;
+    return S3_STEP_BROKEN;
+}
+
 /* The opaque part of an ETag: without W/ and quotes. */
 static const char *etag_core(const char *etag, size_t *ret_len)
 {
@@ -141,17 +152,6 @@ bool s3_reply_etag_eq(const char *a, const char *b)
     return alen == blen && !memcmp(a, b, alen);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool s3_reply_etag_md5(const char *etag, uint8_t out[DIGEST_MD5_BYTES], unsigned *ret_parts)
 {
     uint64_t parts = 0;
@@ -162,7 +162,7 @@ bool s3_reply_etag_md5(const char *etag, uint8_t out[DIGEST_MD5_BYTES], unsigned
     if (len < 2 * DIGEST_MD5_BYTES)
         return false;
     for (size_t i = 0; i < DIGEST_MD5_BYTES; i++) {
-        int hi = hex_digit(s[2 * i]), lo = hex_digit(s[2 * i + 1]);
+        int hi = str_hex_digit(s[2 * i]), lo = str_hex_digit(s[2 * i + 1]);
 
         if (hi < 0 || lo < 0)
             return false;

@@ -135,6 +135,7 @@ void s3_reply_text(struct s3_request *rq, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void s3_reply_explain(struct s3_request *rq, const char *code);
 int s3_reply_meta(struct s3_request *rq);            /* headers → req->meta; 0 | -ENOMEM */
+int s3_reply_stored(struct s3_request *rq);          /* of a body we sent; S3_STEP_* or -ENOMEM */
 bool s3_reply_etag_eq(const char *a, const char *b); /* W/ and quotes do not count */
 bool s3_reply_etag_md5(const char *etag, uint8_t out[DIGEST_MD5_BYTES], unsigned *ret_parts);
 

@@ -194,6 +194,11 @@ static void test_small_helpers(void **state)
     assert_string_equal(hex, "00abff");
     assert_int_equal(str_hex("\x00\xab\xff", 3, hex, 6), -ERANGE);
     assert_int_equal(str_hex("", 0, hex, 0), -ERANGE);
+    for (int c = 0, n = 0; c < 256; c++) {
+        const char *digit = c ? strchr("0123456789abcdefABCDEF", c) : NULL;
+        n += digit != NULL;
+        assert_int_equal(str_hex_digit((char)c), !digit ? -1 : n <= 10 ? c - '0' : (c & 7) + 9);
+    }
     assert_true(str_eq(NULL, NULL));
     assert_false(str_eq("", NULL));
     assert_true(str_eq("x", "x"));
