@@ -15,64 +15,17 @@
 #include "s3proxyd/aws/sigv4.h"
 #include "s3proxyd/aws/uri.h"
 #include "s3proxyd/aws/xml.h"
-
-static unsigned long countdown; /* allocations until one fails; 0: none does */
-
-static bool fails(void)
-{
-    return countdown > 0 && --countdown == 0;
-}
-
-/* The linker's --wrap sends the calls of all our objects here, not those of shared libraries. */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : __real_reallocarray(p, n, size);
-}
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
-char *__wrap_strndup(const char *s, size_t n)
-{
-    return fails() ? NULL : __real_strndup(s, n);
-}
+#include "tests/unit/nomem.h"
 
 /* Runs fn with the n-th allocation failing, for n = 1, 2, … until none is left to fail. */
 static void each_allocation_fails(int (*fn)(void))
 {
-    unsigned long n = 0, failed = 0;
+    long n = 0, failed = 0;
 
     for (;;) {
-        countdown = ++n;
+        nomem_begin(++n, false);
         int r = fn();
-        bool reached = countdown == 0;
-        countdown = 0;
-        if (!reached) {
+        if (!nomem_end()) {
             assert_int_equal(r, 0);
             break;
         }

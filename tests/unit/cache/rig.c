@@ -139,9 +139,9 @@ void waited_done(struct cache_wait *wait, int error)
     w->error = error;
 }
 
-static bool is_done(void *arg)
+bool waited_is_done(void *waited)
 {
-    return ((struct waited *)arg)->done;
+    return ((struct waited *)waited)->done;
 }
 
 int rig_fill(struct rig *rig, struct cache_obj *obj, uint64_t offset, uint64_t len,
@@ -153,7 +153,7 @@ int rig_fill(struct rig *rig, struct cache_obj *obj, uint64_t offset, uint64_t l
     if (r != -EINPROGRESS)
         return r;
     assert_false(w.done);
-    rig_until(rig, is_done, &w);
+    rig_until(rig, waited_is_done, &w);
     return w.error;
 }
 
@@ -170,6 +170,14 @@ void rig_read_check(struct rig *rig, struct cache_obj *obj, const struct fake_ob
     assert_int_equal(got, want);
     assert_memory_equal(buf, o->data + offset, want);
     free(buf);
+}
+
+struct cache_stats rig_stats(const struct rig *rig)
+{
+    struct cache_stats stats;
+
+    cache_stats(rig->cache, &stats);
+    return stats;
 }
 
 static uint64_t counted;

@@ -41,6 +41,7 @@ void rig_read_check(struct rig *rig, struct cache_obj *obj, const struct fake_ob
                     uint64_t offset, uint64_t len, struct cache_history *ra);
 int rig_fill(struct rig *rig, struct cache_obj *obj, uint64_t offset, uint64_t len,
              struct cache_history *ra);
+struct cache_stats rig_stats(const struct rig *rig);
 uint64_t rig_disk_bytes(const struct rig *rig); /* allocated below objects/ */
 
 struct waited { /* a wait that remembers */
@@ -49,3 +50,4 @@ struct waited { /* a wait that remembers */
     int error;
 };
 void waited_done(struct cache_wait *wait, int error);
+bool waited_is_done(void *waited); /* for rig_until() */

@@ -29,23 +29,10 @@ static int down(void **state)
     return 0;
 }
 
-static struct cache_stats stats(void)
-{
-    struct cache_stats st;
-
-    cache_stats(rig.cache, &st);
-    return st;
-}
-
-static bool is_done(void *arg)
-{
-    return ((struct waited *)arg)->done;
-}
-
 static bool hedged(void *arg)
 {
     (void)arg;
-    return stats().hedged > 0;
+    return rig_stats(&rig).hedged > 0;
 }
 
 /* A long read by one reader: its window is far more than the pace lets go at once. */
@@ -73,12 +60,12 @@ static void test_readahead_waits_for_the_pace(void **state)
     assert_in_range(rig.fake->in_flight, 2, PACE_FIRST + 1); /* and the one that is waited for */
     rig.fake->hold = false;
     fake_release(rig.fake);
-    rig_until(&rig, is_done, &w);
+    rig_until(&rig, waited_is_done, &w);
     rig_idle(&rig);
     assert_int_equal(w.error, 0);
     assert_true(rig.fake->max_in_flight <= PACE_MAX + 1);
     assert_true(cache_obj_present(obj, 0, 100 * MIB));
-    assert_int_equal(rig.fake->got_bytes, stats().fetched_bytes); /* each byte once */
+    assert_int_equal(rig.fake->got_bytes, rig_stats(&rig).fetched_bytes); /* each byte once */
     cache_obj_unref(obj);
 }
 
@@ -93,8 +80,8 @@ static void test_who_waits_does_not_stand_in_the_queue(void **state)
     assert_int_equal(cache_fill_start(obj, 95 * MIB, 4096, NULL, &late.wait), -EINPROGRESS);
     assert_int_equal(rig.fake->in_flight, before + 1);
     fake_release(rig.fake);
-    rig_until(&rig, is_done, &late);
-    rig_until(&rig, is_done, &w);
+    rig_until(&rig, waited_is_done, &late);
+    rig_until(&rig, waited_is_done, &w);
     rig_idle(&rig);
     assert_int_equal(late.error, 0);
     cache_obj_unref(obj);
@@ -110,11 +97,12 @@ static void test_what_nobody_reads_any_more_is_dropped(void **state)
     cache_reader_gone(obj);
     unsigned asked = rig.fake->ops[STORE_GET];
     fake_release(rig.fake);
-    rig_until(&rig, is_done, &w);
+    rig_until(&rig, waited_is_done, &w);
     rig_idle(&rig);
     assert_int_equal(w.error, 0);
     assert_int_equal(rig.fake->ops[STORE_GET], asked);
-    assert_true(stats().used_bytes <= stats().fetched_bytes + MIB); /* its room was given back */
+    struct cache_stats stats = rig_stats(&rig);
+    assert_true(stats.used_bytes <= stats.fetched_bytes + MIB); /* its room was given back */
     cache_obj_unref(obj);
 }
 
@@ -127,12 +115,12 @@ static void stalls_at(uint64_t bytes)
     rig.fake->stall_at_bytes = bytes;
     rig_read_check(&rig, obj, o, 100, 2 * MIB, NULL);
     rig_idle(&rig);
-    assert_int_equal(stats().hedged, 1);
+    assert_int_equal(rig_stats(&rig).hedged, 1);
     assert_int_equal(rig.fake->ops[STORE_GET], 2);
     assert_true(rig.fake->got_bytes <= 2 * MIB + 3 * BLOCK_BYTES + 100000);
     assert_int_equal(rig.fake->in_flight, 0);
     rig_read_check(&rig, obj, o, 0, o->size, NULL);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
     cache_obj_unref(obj);
 }
 
@@ -170,7 +158,7 @@ static void test_the_loser_is_not_waited_for(void **state)
     assert_int_equal(rig.fake->in_flight, 0);
     assert_int_equal(cache_obj_pread(obj, buf, 0, MIB, &got), 0);
     assert_memory_equal(buf, copy, MIB);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
     cache_obj_unref(obj);
     free(copy);
     free(buf);
@@ -189,7 +177,7 @@ static void test_both_legs_fail(void **state)
     assert_int_equal(cache_fill_start(obj, 0, MIB, NULL, &w.wait), -EINPROGRESS);
     rig_until(&rig, hedged, NULL);
     fake_put_pattern(rig.fake, "k", MIB); /* replaced: the second leg finds another version */
-    rig_until(&rig, is_done, &w);
+    rig_until(&rig, waited_is_done, &w);
     rig_idle(&rig);
     assert_int_equal(w.error, -ESTALE);
     assert_false(cache_obj_present(obj, 0, 1));

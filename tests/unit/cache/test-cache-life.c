@@ -31,14 +31,6 @@ static int down(void **state)
     return 0;
 }
 
-static struct cache_stats stats(void)
-{
-    struct cache_stats s;
-
-    cache_stats(rig.cache, &s);
-    return s;
-}
-
 static char found[256];
 static const char *suffix;
 static int match(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -95,7 +87,7 @@ static void reboot(void)
 static bool walked(void *arg)
 {
     (void)arg;
-    return stats().objects > 0;
+    return rig_stats(&rig).objects > 0;
 }
 
 /* The index is written only once the tree is known, which an empty one is not at once. */
@@ -108,29 +100,29 @@ static bool known(void *arg)
 static void test_survives_a_clean_restart(void **state)
 {
     struct fake_object *o = cached("k", 2 * MIB + 5);
-    uint64_t used = stats().used_bytes;
+    uint64_t used = rig_stats(&rig).used_bytes;
 
     (void)state;
     rig_reopen(&rig, true);
-    assert_int_equal(stats().used_bytes, used);
+    assert_int_equal(rig_stats(&rig).used_bytes, used);
     read_again(o);
     assert_int_equal(rig.fake->got_bytes, 0);
-    assert_int_equal(stats().used_bytes, used);
+    assert_int_equal(rig_stats(&rig).used_bytes, used);
 }
 
 static void test_survives_a_kill(void **state)
 {
     struct fake_object *o = cached("k", 2 * MIB + 5);
-    uint64_t used = stats().used_bytes;
+    uint64_t used = rig_stats(&rig).used_bytes;
 
     (void)state;
     rig_reopen(&rig, false);
     rig_until(&rig, walked, NULL);
-    assert_int_equal(stats().used_bytes, used);
+    assert_int_equal(rig_stats(&rig).used_bytes, used);
     rig_reopen(&rig, false); /* opened before the walk is over */
     read_again(o);
     assert_int_equal(rig.fake->got_bytes, 0);
-    assert_int_equal(stats().used_bytes, used);
+    assert_int_equal(rig_stats(&rig).used_bytes, used);
     rig_reopen(&rig, false); /* gone before the walk is over */
     rig_reopen(&rig, true);
     rig_until(&rig, walked, NULL);
@@ -171,7 +163,7 @@ static void test_after_a_reboot_blocks_are_verified(void **state)
     read_again(o);
     assert_int_equal(rig.fake->got_bytes, BLOCK_BYTES); /* only the bad one */
     read_again(o);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
 }
 
 static void test_verification_of_unread_blocks_is_lazy_and_kept(void **state)
@@ -205,7 +197,7 @@ static void damage_and_read(struct fake_object *o, const char *end, off_t cut, o
     const char *why;
     assert_int_equal(cache_new(rig.loop, rig.pool, &rig.config, &rig.cache, &why), 0);
     read_again(o);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
 }
 
 static void test_damaged_files_are_made_anew(void **state)
@@ -249,10 +241,10 @@ static void test_leavings_of_a_crash_are_not_uncounted(void **state)
     const char *why;
     assert_int_equal(cache_new(rig.loop, rig.pool, &rig.config, &rig.cache, &why), 0);
     rig_until(&rig, walked, NULL);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
     obj = rig_get(&rig, "k");
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
-    assert_true(stats().used_bytes < 200 * KIB);
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
+    assert_true(rig_stats(&rig).used_bytes < 200 * KIB);
     cache_obj_unref(obj);
 }
 
@@ -264,7 +256,7 @@ static void test_a_renamed_object_keeps_its_blocks(void **state)
     struct fake_object *n = fake_put(rig.fake, "new", o->data, o->size);
     struct cache_key from = {"http://fake", "b", "old", o->etag, 7, o->size};
     struct cache_key to = {"http://fake", "b", "new", n->etag, 7, n->size};
-    uint64_t used = stats().used_bytes;
+    uint64_t used = rig_stats(&rig).used_bytes;
 
     (void)state;
     cache_rename(rig.cache, &from, &to);
@@ -280,7 +272,7 @@ static void test_a_renamed_object_keeps_its_blocks(void **state)
         obj = rig_get(&rig, "new");
         rig_read_check(&rig, obj, n, 0, n->size, NULL);
         cache_obj_unref(obj);
-        assert_int_equal(stats().used_bytes, used);
+        assert_int_equal(rig_stats(&rig).used_bytes, used);
         rig_reopen(&rig, true);
     }
     assert_int_equal(rig.fake->got_bytes, 0);
@@ -330,7 +322,7 @@ static void test_adopted_upload_is_not_fetched(void **state)
     assert_int_equal(access(path, F_OK), -1);
     read_again(o);
     assert_int_equal(rig.fake->got_bytes, 0);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
     rig_reopen(&rig, true);
     read_again(o);
     assert_int_equal(rig.fake->got_bytes, 0);
@@ -341,7 +333,7 @@ static void test_adopted_upload_is_not_fetched(void **state)
     assert_int_equal(cache_new(rig.loop, rig.pool, &rig.config, &rig.cache, &why), 0);
     read_again(o);
     assert_int_equal(rig.fake->got_bytes, o->size);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
 }
 
 static void test_adopt_at_odd_times(void **state)
@@ -364,7 +356,7 @@ static void test_adopt_at_odd_times(void **state)
     make_upload(path, o);
     assert_int_equal(cache_adopt(rig.cache, &ck, path), -EINVAL);
     assert_int_equal(access(path, F_OK), -1);
-    assert_int_equal(stats().used_bytes, rig_disk_bytes(&rig));
+    assert_int_equal(rig_stats(&rig).used_bytes, rig_disk_bytes(&rig));
     struct fake_object *big = fake_put_pattern(rig.fake, "big", 65 * MIB);
     struct cache_key bk = {"http://fake", "b", "big", big->etag, 7, big->size};
     make_upload(path, big);
@@ -387,7 +379,7 @@ static void test_forgotten_versions_go(void **state)
     ck.etag = o->etag;
     cache_forget(rig.cache, &ck);
     assert_int_equal(rig_disk_bytes(&rig), 0);
-    assert_int_equal(stats().objects, 0);
+    assert_int_equal(rig_stats(&rig).objects, 0);
 }
 
 static void test_versions_do_not_mix(void **state)

@@ -6,42 +6,7 @@
 
 #include "proto/chan.h"
 #include "proto/client.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static long countdown = -1; /* allocations until one fails; -1: none does */
-static bool for_good;       /* and all after it */
-static bool failed;
-
-static bool fails(void)
-{
-    if (countdown < 0 || (countdown > 0 && --countdown >= 0))
-        return false;
-    if (!for_good)
-        countdown = -1;
-    failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
+#include "tests/unit/nomem.h"
 
 struct talk {
     struct loop *loop;
@@ -158,14 +123,13 @@ static void one_conversation(void)
 static void torture(bool all_after)
 {
     unsigned before = open_fds(), rounds = 0;
+    bool failed;
 
     one_conversation(); /* what is allocated once, is */
     do {
-        countdown = rounds++;
-        for_good = all_after;
-        failed = false;
+        nomem_begin(++rounds, all_after);
         one_conversation();
-        countdown = -1;
+        failed = nomem_end();
         assert_int_equal(open_fds(), before);
     } while (failed);
     assert_true(rounds > 20);

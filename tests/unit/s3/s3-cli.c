@@ -67,17 +67,22 @@ static struct store_req request(struct cli *c, enum store_op op, const char *key
     };
 }
 
+/* For a request whose result is what is known of the object. */
+static int ask(struct cli *c, struct store_req *req)
+{
+    s3_bench_run(&c->bench, req);
+    int r = report(req);
+    if (r >= 0)
+        print_meta(&req->meta);
+    store_req_fini(req);
+    return r;
+}
+
 static int simple(struct cli *c, enum store_op op, const char *key)
 {
     struct store_req req = request(c, op, key);
-    int r;
 
-    s3_bench_run(&c->bench, &req);
-    r = report(&req);
-    if (r >= 0)
-        print_meta(&req.meta);
-    store_req_fini(&req);
-    return r;
+    return ask(c, &req);
 }
 
 static int cmd_check(struct cli *c)
@@ -219,15 +224,9 @@ static int cmd_list(struct cli *c)
 static int cmd_copy(struct cli *c)
 {
     struct store_req req = request(c, STORE_COPY, c->args[1]);
-    int r;
 
     req.src_key = c->args[0];
-    s3_bench_run(&c->bench, &req);
-    r = report(&req);
-    if (r >= 0)
-        print_meta(&req.meta);
-    store_req_fini(&req);
-    return r;
+    return ask(c, &req);
 }
 
 static int cmd_rm(struct cli *c)

@@ -32,6 +32,17 @@ int spool_rig_down(void **state)
     return 0;
 }
 
+struct spool *spool_on_base(struct spool_rig *sr, uint64_t size, struct fake_object **ret_o)
+{
+    struct spool *s;
+
+    *ret_o = fake_put_pattern(sr->rig.fake, "k", size);
+    struct cache_obj *base = rig_get(&sr->rig, "k");
+    assert_int_equal(spool_new(sr->dir, "k", base, size, &s), 0);
+    cache_obj_unref(base);
+    return s;
+}
+
 void io_done(struct spool_io *io)
 {
     struct io *i = container_of(io, struct io, io);

@@ -15,6 +15,9 @@ struct spool_rig {
 int spool_rig_up(void **state);
 int spool_rig_down(void **state);
 
+/* Of the object "k" of that size, which is put first. */
+struct spool *spool_on_base(struct spool_rig *sr, uint64_t size, struct fake_object **ret_o);
+
 struct io { /* an operation that remembers */
     struct spool_io io;
     bool done;

@@ -33,17 +33,6 @@ static struct spool *written(struct spool_rig *sr, uint64_t size)
     return s;
 }
 
-static struct spool *on_base(struct spool_rig *sr, uint64_t size, struct fake_object **ret_o)
-{
-    struct spool *s;
-
-    *ret_o = fake_put_pattern(sr->rig.fake, "k", size);
-    struct cache_obj *base = rig_get(&sr->rig, "k");
-    assert_int_equal(spool_new(sr->dir, "k", base, size, &s), 0);
-    cache_obj_unref(base);
-    return s;
-}
-
 static void check(struct spool_rig *sr, const uint8_t *want, uint64_t size)
 {
     struct fake_object *o = fake_find(sr->rig.fake, "k");
@@ -177,7 +166,7 @@ static void test_missing_parts_come_from_the_base(void **state)
 {
     struct spool_rig *sr = *state;
     struct fake_object *o;
-    struct spool *s = on_base(sr, BIG, &o);
+    struct spool *s = spool_on_base(sr, BIG, &o);
     uint8_t *want = malloc(BIG);
 
     memcpy(want, o->data, BIG);

@@ -6,48 +6,12 @@
 #include "tests/unit/spool/spool-rig.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/nomem.h"
+
 #define SIZE (17 * MIB) /* two pieces to download, three parts to upload */
-
-static _Atomic long countdown; /* 0: nothing fails */
-static _Atomic bool failed;
-
-static bool fails(void)
-{
-    if (countdown == 0 || atomic_fetch_sub(&countdown, 1) != 1)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-char *__wrap_strdup(const char *s);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
 
 static bool tolerable(int r)
 {
@@ -90,7 +54,7 @@ static void live(struct spool_rig *sr, const struct fake_object *o, uint8_t *mod
         read_some(sr, s, model);
     if (s)
         tolerable(do_commit(sr, s, "k"));
-    countdown = 0;
+    nomem_end();
     cache_obj_unref(base);
     if (!s)
         return;
@@ -116,12 +80,11 @@ static void test_every_allocation_may_fail(void **state)
         struct spool_rig *sr = rig;
         struct fake_object *o = fake_put_pattern(sr->rig.fake, "k", SIZE);
         memcpy(model, o->data, SIZE);
-        failed = false;
-        countdown = ++n;
+        nomem_begin(++n, false);
         live(sr, o, model);
         rig_idle(&sr->rig);
         spool_rig_down(&rig);
-    } while (failed);
+    } while (nomem_end());
     assert_true(n > 15);
     print_message("%ld allocations\n", n - 1);
     free(model);

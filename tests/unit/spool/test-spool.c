@@ -25,17 +25,6 @@ static struct spool *fresh(struct spool_rig *sr)
     return s;
 }
 
-static struct spool *on_base(struct spool_rig *sr, uint64_t size, struct fake_object **ret_o)
-{
-    struct spool *s;
-
-    *ret_o = fake_put_pattern(sr->rig.fake, "k", size);
-    struct cache_obj *base = rig_get(&sr->rig, "k");
-    assert_int_equal(spool_new(sr->dir, "k", base, size, &s), 0);
-    cache_obj_unref(base);
-    return s;
-}
-
 static void test_gaps_read_as_zeros(void **state)
 {
     struct spool_rig *sr = *state;
@@ -63,7 +52,7 @@ static void test_base_shows_through(void **state)
 {
     struct spool_rig *sr = *state;
     struct fake_object *o;
-    struct spool *s = on_base(sr, MIB + 77, &o);
+    struct spool *s = spool_on_base(sr, MIB + 77, &o);
     size_t got;
 
     assert_false(spool_dirty(s));
@@ -86,7 +75,7 @@ static void test_cut_off_bytes_never_come_back(void **state)
 {
     struct spool_rig *sr = *state;
     struct fake_object *o;
-    struct spool *s = on_base(sr, MIB, &o);
+    struct spool *s = spool_on_base(sr, MIB, &o);
     size_t got;
 
     assert_int_equal(do_write(sr, s, 900000, "hello", 5), 0);
@@ -108,7 +97,7 @@ static void test_cold_read_holds_nothing_up(void **state)
 {
     struct spool_rig *sr = *state;
     struct fake_object *o;
-    struct spool *s = on_base(sr, MIB, &o);
+    struct spool *s = spool_on_base(sr, MIB, &o);
     struct io rd = {.io = {.offset = 0, .size = MIB, .buf = buf, .done = io_done}};
 
     sr->rig.fake->hold = true;
@@ -130,7 +119,7 @@ static void test_failing_base_fails_only_what_needs_it(void **state)
 {
     struct spool_rig *sr = *state;
     struct fake_object *o;
-    struct spool *s = on_base(sr, MIB, &o);
+    struct spool *s = spool_on_base(sr, MIB, &o);
     size_t got;
 
     assert_int_equal(do_write(sr, s, 0, o->data, 4096), 0);
@@ -171,7 +160,7 @@ static void test_full_spool_refuses_before_accepting(void **state)
     assert_int_equal(do_write(sr, s, 0, "hello", 5), 0); /* room is reserved, then given back */
     assert_int_equal(spool_dir_used_bytes(dir), MIB);
     /* one byte of a base too large for a commit: refused now, not at close */
-    t = on_base(sr, MIB + 1, &o);
+    t = spool_on_base(sr, MIB + 1, &o);
     assert_int_equal(do_write(sr, t, 0, "x", 1), -ENOSPC);
     assert_false(spool_dirty(t));
     assert_int_equal(do_truncate(sr, t, 1000), 0); /* this much fits */
@@ -331,7 +320,7 @@ static void test_free_with_operations_in_flight(void **state)
 {
     struct spool_rig *sr = *state;
     struct fake_object *o;
-    struct spool *s = on_base(sr, MIB, &o);
+    struct spool *s = spool_on_base(sr, MIB, &o);
     struct io rd = {.io = {.size = MIB, .buf = buf, .done = io_done}};
     struct io wr = {.io = {.size = 1000, .buf = zeros, .done = io_done}};
 
