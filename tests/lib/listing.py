@@ -45,8 +45,7 @@ def connect(backend, key="k", **fields):
     c = Client(backend.socket)
     c.hello()
     fields.setdefault("attr_ttl_ms", 600000)
-    c.attach(kind=1, bucket="b", endpoint=backend.fake.endpoint, cred=1, access_key=key, secret_key="s",
-             source="s3://b", rw=1, dir_mode=0o755, file_mode=0o644, **fields)
+    c.attach_fake(backend.fake, access_key=key, **fields)
     return c
 
 

@@ -6,6 +6,7 @@ nothing else of the C code: so a mistake both sides of the C share is seen, and 
     c = Client(path); c.hello(); c.attach(volume="models")
     c.ask("LOOKUP", parent=c.root, name="x")        → Answer(error, fields, payload, fds)
 """
+import mmap
 import os
 import re
 import socket
@@ -230,7 +231,14 @@ class Client(Connection):
         self.instance = fields["instance"]
         a = self.ok("ATTACH", **fields)
         self.root, self.token = a.root, a.token
+        self.ring = mmap.mmap(a.fds[0], a.ring_bytes) if a.fds else None
         return a
+
+    def attach_fake(self, fake, **fields):
+        """The bucket "b" of a scripted S3."""
+        given = dict(kind=1, bucket="b", endpoint=fake.endpoint, cred=1, access_key="k", secret_key="s",
+                     source="s3://b", rw=1, dir_mode=0o755, file_mode=0o644)
+        return self.attach(**{**given, **fields})
 
     def lookup(self, name, parent=None):
         return self.ask("LOOKUP", parent=parent or self.root, name=name)

@@ -30,11 +30,7 @@ def connect(backend, **fields):
     c.hello()
     fields.setdefault("volume", "v")
     fields.setdefault("rw", 1)
-    a = c.attach(**fields)
-    c.ring = None
-    if a.fds:
-        c.ring = mmap.mmap(a.fds[0], a.ring_bytes)
-    c.reply = a
+    c.reply = c.attach(**fields)
     return c
 
 

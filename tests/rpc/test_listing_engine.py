@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """The listing engine: what a lookup, a listing and a walk through a tree cost in requests, and that none of
 the ways in which it asks ahead loses a name or brings one back."""
+import contextlib
 import errno
 import json
 import random
@@ -217,67 +218,54 @@ def test_an_old_listing_is_refreshed_in_exact_pieces(backend, c, fake):
 
 # --- what changes meanwhile ----------------------------------------------------------------------------
 
+@contextlib.contextmanager
+def being_listed(backend, c, d):
+    """The body runs while "d" is listed again, by another client for whom every listing is too old; the
+    store's answer is made before the body and arrives after it."""
+    c.readdir(d)
+    other = connect(backend, attr_ttl_ms=0)
+    gate = Gate(backend.fake, of("d/"))
+    call = other.start("READDIR", ino=d, max_bytes=65536)
+    gate.wait()
+    yield
+    gate.open()
+    assert not other.wait(call).error
+    other.close()
+
+
 def test_a_file_removed_during_a_listing_does_not_come_back(backend, c, fake):
     fill(fake, "d/f%d", 5)
     d = ino(c, "d")
-    c.readdir(d)
-    other = connect(backend, attr_ttl_ms=0)  # for whom every listing is too old
-    gate = Gate(fake, of("d/"))
-    call = other.start("READDIR", ino=d, max_bytes=65536)
-    gate.wait()
-    c.ok("UNLINK", parent=d, name="f3")
-    gate.open()
-    assert not other.wait(call).error
+    with being_listed(backend, c, d):
+        c.ok("UNLINK", parent=d, name="f3")
     assert names(c, "d") == ["f0", "f1", "f2", "f4"] and not there(c, "f3", d)
-    other.close()
 
 
 def test_a_file_renamed_during_a_listing_has_one_name(backend, c, fake):
     fill(fake, "d/f%d", 5)
     d = ino(c, "d")
-    c.readdir(d)
-    other = connect(backend, attr_ttl_ms=0)  # for whom every listing is too old
-    gate = Gate(fake, of("d/"))
-    call = other.start("READDIR", ino=d, max_bytes=65536)
-    gate.wait()
-    c.ok("RENAME", parent=d, name="f3", new_parent=d, new_name="moved")
-    gate.open()
-    assert not other.wait(call).error
+    with being_listed(backend, c, d):
+        c.ok("RENAME", parent=d, name="f3", new_parent=d, new_name="moved")
     assert names(c, "d") == ["f0", "f1", "f2", "f4", "moved"]
-    other.close()
 
 
 def test_a_directory_removed_during_a_listing_does_not_come_back(backend, c, fake):
     fake.put("b", "d/sub/", b"")
     fill(fake, "d/f%d", 2)
     d = ino(c, "d")
-    c.readdir(d)
-    other = connect(backend, attr_ttl_ms=0)  # for whom every listing is too old
-    gate = Gate(fake, of("d/"))
-    call = other.start("READDIR", ino=d, max_bytes=65536)
-    gate.wait()
-    c.ok("RMDIR", parent=d, name="sub")
-    gate.open()
-    assert not other.wait(call).error
+    with being_listed(backend, c, d):
+        c.ok("RMDIR", parent=d, name="sub")
     assert names(c, "d") == ["f0", "f1"]
-    other.close()
 
 
 def test_a_removed_name_that_came_again_is_there(backend, c, fake):
     fill(fake, "d/f%d", 3)
     d = ino(c, "d")
-    c.readdir(d)
-    other = connect(backend, attr_ttl_ms=0)  # for whom every listing is too old
-    gate = Gate(fake, of("d/"))
-    call = other.start("READDIR", ino=d, max_bytes=65536)
-    gate.wait()
-    c.ok("UNLINK", parent=d, name="f1")
-    c.ok("MKDIR", parent=d, name="f1", mode=0o755)
-    gate.open()
-    assert not other.wait(call).error
+    with being_listed(backend, c, d):
+        c.ok("UNLINK", parent=d, name="f1")
+        c.ok("MKDIR", parent=d, name="f1", mode=0o755)
     assert names(c, "d") == ["f0", "f1", "f2"]
     assert c.lookup("f1", d).attr["mode"] & 0o170000 == DIR
-    other.close()
 
 
 def test_what_another_identity_did_during_a_listing_is_seen(backend, fake):

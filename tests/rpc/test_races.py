@@ -2,7 +2,6 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """Calls that overtake each other while the store is slow: whatever the order, what was acknowledged stays,
 what was removed stays removed, and every call is answered."""
-import mmap
 import os
 import time
 
@@ -21,12 +20,10 @@ def backend(box, fake):
     return b
 
 
-def connect(backend, prefix="", **fields):
+def connect(backend, **fields):
     c = Client(backend.socket)
     c.hello()
-    a = c.attach(kind=1, bucket="b", prefix=prefix, endpoint=backend.fake.endpoint, cred=1, access_key="k",
-                 secret_key="s", source="s3://b", rw=1, dir_mode=0o755, file_mode=0o644, **fields)
-    c.ring = mmap.mmap(a.fds[0], a.ring_bytes)
+    c.attach_fake(backend.fake, **fields)
     return c
 
 

@@ -2,7 +2,6 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """Files opened in the order of their listing: the next ones are fetched before they are asked for, what is
 fetched for nothing is bounded, and nothing is fetched that the mount does not show."""
-import mmap
 import os
 import random
 import time
@@ -21,14 +20,11 @@ class World:
     def __init__(self, box, fake):
         self.backend, self.fake, self.next_fh = box.backend(), fake, 1
 
-    def mount(self, prefix="", **fields):
+    def mount(self, **fields):
         c = Client(self.backend.socket)
         c.hello()
         fields.setdefault("attr_ttl_ms", 600000)
-        a = c.attach(kind=1, bucket="b", prefix=prefix, endpoint=self.fake.endpoint, cred=1, access_key="k",
-                     secret_key="s", source="s3://b", rw=1, **fields)
-        c.ring = mmap.mmap(a.fds[0], a.ring_bytes)
-        a.close()
+        c.attach_fake(self.fake, **fields).close()
         self.fake.forget_log()
         return c
 

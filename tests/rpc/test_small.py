@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
 """OPEN that brings the bytes of a small file: when it does, when it must not, and what happens meanwhile."""
-import mmap
 import os
 import socket
 import threading
@@ -27,8 +26,7 @@ def backend(box, file_store):
 def connect(backend):
     c = Client(backend.socket)
     c.hello()
-    a = c.attach(volume="v", rw=1, attr_ttl_ms=600000)
-    c.ring = mmap.mmap(a.fds[0], a.ring_bytes)
+    c.attach(volume="v", rw=1, attr_ttl_ms=600000)
     return c
 
 
@@ -188,9 +186,7 @@ def slow(box, fake):
     def mount():
         c = Client(b.socket)
         c.hello()
-        a = c.attach(kind=1, bucket="b", endpoint=fake.endpoint, cred=1, access_key="k", secret_key="s",
-                     source="s3://b", rw=1, attr_ttl_ms=600000)
-        c.ring = mmap.mmap(a.fds[0], a.ring_bytes)
+        c.attach_fake(fake, attr_ttl_ms=600000)
         return c
     fake.put("b", "o", b"old")
     b.mount, b.fake = mount, fake
