@@ -199,6 +199,7 @@ int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *c
     list_init(&cache->lru);
     list_init(&cache->promised);
     list_init(&cache->queue);
+    list_init(&cache->behind);
     list_init(&cache->running);
     cache->dir = strdup(config->dir);
     if (!cache->dir)

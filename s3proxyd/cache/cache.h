@@ -34,6 +34,10 @@ int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *c
               struct cache **ret_cache, const char **ret_why);
 void cache_free(struct cache *cache); /* no object referenced, cache_idle() */
 bool cache_idle(const struct cache *cache); /* no fetch under way (and none is started by itself) */
+/* Bytes that could be cached in all, were everything else evicted: the bound, or what min_free leaves of the
+ * disk, less what is promised. */
+uint64_t cache_room(const struct cache *cache);
+uint64_t cache_charge(uint64_t size); /* what a whole object of that size takes of it */
 /* Evicts until the file system has `bytes` free for others (the spool), if that can be had. */
 void cache_make_room(struct cache *cache, uint64_t bytes);
 
@@ -78,12 +82,18 @@ struct cache_wait { /* zero-initialised; free or reused once done() was called *
     struct cache_obj *obj;
     uint64_t offset, len;
     void (*done)(struct cache_wait *wait, int error);
-    int error; /* the cache's own */
+    int error; /* these two are the cache's own */
+    bool behind;
 };
-/* ra may be NULL: no read-ahead. wait holds a reference to obj until done() returned. There is no
- * cancel: who does not wait any more lets done() find that out. */
+/* ra may be NULL: no read-ahead. wait holds a reference to obj until done() returned. */
 int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len,
                      struct cache_history *ra, struct cache_wait *wait);
+/* The same for whom nobody waits: as many requests at once as the store takes, but while readers fetch
+ * something, or did a moment ago, one. Room is had by evicting only; -ENOSPC: there is none. */
+int cache_fill_behind(struct cache_obj *obj, uint64_t offset, uint64_t len,
+                      struct cache_wait *wait);
+/* done() will not run. What was to be fetched behind readers, and nobody else waits for, ends. */
+void cache_fill_cancel(struct cache_wait *wait);
 /* The reader has come to `offset` without our help: reads ahead. */
 void cache_told(struct cache_obj *obj, uint64_t offset, struct cache_history *ra);
 /* A reader has closed: what was to be read ahead and has not begun is dropped. */

@@ -14,7 +14,21 @@
 
 _Static_assert(PLAN_REQUEST_MAX_BYTES % BLOCK_BYTES == 0, "whole blocks");
 
+#define READER_QUIET_NS NS_PER_S /* between two reads of somebody who reads on */
+
 static void queue_pump(struct cache *cache);
+
+static bool readers_busy(const struct cache *cache)
+{
+    return cache->nreaders > 0 ||
+           (cache->reader_ns && clock_mono_ns() - cache->reader_ns < READER_QUIET_NS);
+}
+
+/* Would more run, if the pace let them? */
+static bool more_wanted(const struct cache *cache)
+{
+    return !list_empty(&cache->queue) || (!list_empty(&cache->behind) && !readers_busy(cache));
+}
 
 static uint64_t charge_of(const struct cache_obj *obj, uint64_t first, uint64_t end)
 {
@@ -39,10 +53,32 @@ struct fetch *fetch_alloc(struct cache_obj *obj, uint64_t first, uint64_t end)
     return f;
 }
 
+static void uncount(struct fetch *f)
+{
+    struct cache *cache = f->obj->cache;
+
+    if (!f->counted)
+        return;
+    if (f->counted == &cache->nreaders)
+        cache->reader_ns = clock_mono_ns();
+    --*f->counted;
+    f->counted = NULL;
+}
+
+static void count(struct fetch *f)
+{
+    struct cache *cache = f->obj->cache;
+
+    uncount(f);
+    f->counted = f->need == FETCH_BEHIND ? &cache->nbehind : &cache->nreaders;
+    ++*f->counted;
+}
+
 static void fetch_free(struct fetch *f)
 {
     struct cache_obj *obj = f->obj;
 
+    uncount(f);
     list_del(&f->link);
     list_del(&f->gets);
     obj->cache->nfetches--;
@@ -137,6 +173,8 @@ static void get_over(struct fetch *f)
     struct cache *cache = f->obj->cache;
     int error = f->set == f->end && f->error != -ESTALE ? 0 : f->error;
 
+    if (f->abandoned && error == -ECANCELED)
+        error = 0;
     forget_absent(f);
     if (error == -ESTALE && f->set > f->first)
         hide_blocks(f);
@@ -158,7 +196,7 @@ static void leg_done(struct store_req *req)
         show_blocks(leg, MIN(req->got, req->length));
     if (error == 0 && f->set < f->end)
         error = -EIO; /* a store that says yes and sends less */
-    pace_end(&f->store->pace, !list_empty(&f->obj->cache->queue), req->throttled, clock_mono_ns());
+    pace_end(&f->store->pace, more_wanted(f->obj->cache), req->throttled, clock_mono_ns());
     if (error < 0 && error != -ECANCELED)
         log_debug("cache", "fetch of %s blocks %llu-%llu: %s %s", log_esc(f->obj->key),
                   (unsigned long long)f->first, (unsigned long long)f->end, strerror(-error),
@@ -214,14 +252,28 @@ int fetch_leg(struct fetch *f, unsigned i)
 
 static void enqueue(struct fetch *f)
 {
+    struct cache *cache = f->obj->cache;
+
     f->queued = true;
-    list_add_tail(&f->obj->cache->queue, &f->gets);
+    list_add_tail(f->need == FETCH_BEHIND ? &cache->behind : &cache->queue, &f->gets);
+}
+
+static bool may_start(const struct fetch *f)
+{
+    const struct cache *cache = f->obj->cache;
+
+    if (f->need == FETCH_NEEDED)
+        return true;
+    if (f->need == FETCH_BEHIND && cache->nbehind == 0)
+        return true; /* however busy others are: it comes to an end some day */
+    return pace_open(&f->store->pace) && (f->need == FETCH_AHEAD || !readers_busy(cache));
 }
 
 static int first_leg(struct fetch *f)
 {
     f->queued = false;
     list_add_tail(&f->obj->cache->running, &f->gets);
+    count(f);
     f->began_ns = f->moved_ns = clock_mono_ns();
     hedge_watch(f->obj->cache);
     return fetch_leg(f, 0);
@@ -236,27 +288,39 @@ static void start(struct fetch *f)
         get_over(f);
 }
 
-/* As many of the queue as their stores take now. */
-static void queue_pump(struct cache *cache)
+static bool start_one(struct list *queue)
 {
     struct fetch *f;
 
-    for (bool again = true; again;) {
-        again = false;
-        list_for_each (f, &cache->queue, gets) {
-            if (!pace_open(&f->store->pace))
-                continue;
-            start(f); /* may change the list */
-            again = true;
-            break;
-        }
+    list_for_each (f, queue, gets) {
+        if (!may_start(f))
+            continue;
+        start(f); /* may change the list */
+        return true;
     }
+    return false;
 }
 
-void fetch_hurry(struct fetch *f)
+/* As many of the queues as may start now, readers' first. */
+static void queue_pump(struct cache *cache)
 {
-    if (f->queued)
-        start(f);
+    while (start_one(&cache->queue) || start_one(&cache->behind))
+        ;
+}
+
+void fetch_want(struct fetch *f, enum fetch_need need)
+{
+    if (need <= f->need)
+        return;
+    f->need = need;
+    if (f->counted) {
+        count(f);
+    } else if (f->queued) {
+        list_del(&f->gets);
+        enqueue(f);
+        if (may_start(f))
+            start(f);
+    }
 }
 
 static bool waited_for(const struct fetch *f)
@@ -272,13 +336,27 @@ static bool waited_for(const struct fetch *f)
     return false;
 }
 
-void fetch_drop_queued(struct cache_obj *obj)
+static void abandon(struct fetch *f)
+{
+    if (!f->error)
+        f->error = -ECANCELED;
+    f->abandoned = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(f->legs); i++)
+        if (fetch_leg_running(f, i))
+            f->store->impl->cancel(f->store, &f->legs[i]->req);
+}
+
+void fetch_drop(struct cache_obj *obj, enum fetch_need need)
 {
     struct list drop = LIST_INIT(drop);
     struct fetch *f, *next;
 
     list_for_each_safe (f, next, &obj->fetches, link) {
-        if (!f->queued || waited_for(f))
+        if (f->need > need || f->abandoned || waited_for(f))
+            continue;
+        if (f->counted == &obj->cache->nbehind)
+            abandon(f); /* done() comes later */
+        if (!f->queued)
             continue;
         list_del(&f->gets);
         list_add_tail(&drop, &f->gets);
@@ -332,7 +410,7 @@ static int reserve_run(struct cache_obj *obj, uint64_t first, uint64_t must_end,
 }
 
 int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end,
-              uint64_t *ret_end)
+              enum fetch_need need, uint64_t *ret_end)
 {
     must(obj->store);
     int r = reserve_run(obj, first, must_end, &end);
@@ -342,10 +420,11 @@ int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must
     r = f ? 0 : -ENOMEM;
     if (f) {
         f->store = obj->store;
-        if (must_end <= first && !pace_open(&f->store->pace))
-            enqueue(f);
-        else
+        f->need = need;
+        if (may_start(f))
             r = first_leg(f);
+        else
+            enqueue(f);
     }
     if (r < 0) {
         if (f)

@@ -4,7 +4,7 @@
  * written in an earlier boot, a look at their checksums (verify.c).
  *
  * A GET that nobody waits for starts when the store's pace lets it, else it stands in the cache's
- * queue. One that has gone silent or slow gets a second leg, once (hedge.c): the same bytes asked
+ * queue; one that is fetched behind readers also waits until these have been quiet for a moment. One that has gone silent or slow gets a second leg, once (hedge.c): the same bytes asked
  * for again, and whichever brings them first is taken. */
 #pragma once
 
@@ -13,6 +13,12 @@
 #include "s3proxyd/work/pool.h"
 
 #define FETCH_MAX_BLOCKS (PLAN_REQUEST_MAX_BYTES / BLOCK_BYTES)
+
+enum fetch_need {
+    FETCH_BEHIND, /* readers, see cache_fill_behind() */
+    FETCH_AHEAD,  /* of a reader */
+    FETCH_NEEDED,
+};
 
 struct leg { /* one GET of a fetch */
     struct fetch *fetch;
@@ -25,8 +31,10 @@ struct leg { /* one GET of a fetch */
 
 struct fetch {
     struct list link; /* obj->fetches */
-    struct list gets; /* a GET's: cache->queue until it starts, then cache->running */
-    bool queued;
+    struct list gets; /* a GET's: cache->queue or cache->behind until it starts, then cache->running */
+    bool queued, abandoned; /* abandoned: its end is no error of who came to wait for it since */
+    enum fetch_need need;
+    unsigned *counted;      /* one of cache->nreaders and ->nbehind, while it runs */
     struct cache_obj *obj; /* referenced */
     struct store *store;
     uint64_t first, end;   /* blocks */
@@ -43,12 +51,13 @@ struct fetch {
  * ends; nothing of it is needed when must_end <= first. They call fill_arrived() as blocks come and
  * fill_ended() once. 0 | -ENOSPC | -ENOMEM */
 int fetch_get(struct cache_obj *obj, uint64_t first, uint64_t end, uint64_t must_end,
-              uint64_t *ret_end);
+              enum fetch_need need, uint64_t *ret_end);
 int fetch_verify(struct cache_obj *obj, uint64_t first, uint64_t end);
 
-void fetch_hurry(struct fetch *f); /* somebody waits for it now: out of the queue */
-/* Drops what stands in the queue for obj and is waited for by nobody. */
-void fetch_drop_queued(struct cache_obj *obj);
+void fetch_want(struct fetch *f, enum fetch_need need); /* somebody else wants it, too */
+/* Ends what is waited for by nobody and wanted no more than so: what stands in a queue for obj, and what
+ * runs behind readers. */
+void fetch_drop(struct cache_obj *obj, enum fetch_need need);
 
 /* ---- for hedge.c and verify.c */
 struct fetch *fetch_alloc(struct cache_obj *obj, uint64_t first, uint64_t end);

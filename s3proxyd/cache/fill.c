@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "proto/base/cleanup.h"
 #include "s3proxyd/cache/fetch.h"
 
 #define ONE_REQUEST_BYTES (1024u * 1024) /* a read and what is read ahead of it, together */
@@ -70,7 +71,7 @@ static bool is_present(const struct cache_obj *obj, uint64_t block)
 
 /* Starts one fetch at the absent block b, of no more than [b, limit). *ret_end: where it ends. */
 static int fetch_run(struct cache_obj *obj, uint64_t b, uint64_t limit, uint64_t must_end,
-                     uint64_t *ret_end)
+                     enum fetch_need need, uint64_t *ret_end)
 {
     bool stored = side_stored(&obj->side, b);
     uint64_t run = b + 1;
@@ -78,7 +79,7 @@ static int fetch_run(struct cache_obj *obj, uint64_t b, uint64_t limit, uint64_t
     while (run < limit && !is_present(obj, run) && side_stored(&obj->side, run) == stored)
         run++;
     if (!stored)
-        return fetch_get(obj, b, run, must_end, ret_end);
+        return fetch_get(obj, b, run, must_end, need, ret_end);
     int r = fetch_verify(obj, b, run);
     if (r == 0)
         *ret_end = run;
@@ -86,9 +87,10 @@ static int fetch_run(struct cache_obj *obj, uint64_t b, uint64_t limit, uint64_t
 }
 
 /* Fetches every absent run of [first, end), in requests of at most `request` blocks. Those before
- * must_end are needed, the rest is welcome. Returns the first error of a needed run. */
+ * must_end are needed, the rest is welcome, or for who is behind readers. Returns the first error of what
+ * is not just welcome. */
 static int fetch_runs(struct cache_obj *obj, struct obj_span span, uint64_t must_end,
-                      uint64_t request)
+                      uint64_t request, enum fetch_need rest)
 {
     must(request > 0 && request <= FETCH_MAX_BLOCKS);
     for (uint64_t b = span.first; b < span.end;) {
@@ -100,26 +102,25 @@ static int fetch_runs(struct cache_obj *obj, struct obj_span span, uint64_t must
         struct fetch *f = under_way(obj, b, &limit);
         if (f) {
             uint64_t past = f->end;
-            if (b < must_end)
-                fetch_hurry(f);
+            fetch_want(f, b < must_end ? FETCH_NEEDED : rest);
             b = past;
             continue;
         }
-        int r = fetch_run(obj, b, limit, must_end, &b);
+        int r = fetch_run(obj, b, limit, must_end, b < must_end ? FETCH_NEEDED : rest, &b);
         if (r < 0)
-            return b < must_end ? r : 0; /* no room to read ahead: later perhaps */
+            return b < must_end || rest == FETCH_BEHIND ? r : 0; /* ahead: later perhaps */
     }
     return 0;
 }
 
 /* The same. What is present of the span does not make room for the rest: nobody would bring it again. */
 static int fetch_absent(struct cache_obj *obj, struct obj_span span, uint64_t must_end,
-                        uint64_t request)
+                        uint64_t request, enum fetch_need rest)
 {
     struct obj_span before = obj->filling;
 
     obj->filling = span;
-    int r = fetch_runs(obj, span, must_end, request);
+    int r = fetch_runs(obj, span, must_end, request, rest);
     obj->filling = before;
     return r;
 }
@@ -173,7 +174,8 @@ void fill_ended(struct cache_obj *obj, struct obj_span span, int error)
         bool lacks = needs(obj, want, span);
         wait->error = lacks ? error : 0;
         if (lacks && error == 0) {
-            wait->error = fetch_absent(obj, want, want.end, FETCH_MAX_BLOCKS);
+            wait->error = fetch_absent(obj, want, wait->behind ? 0 : want.end, FETCH_MAX_BLOCKS,
+                                       FETCH_BEHIND);
             if (wait->error == 0)
                 continue;
         }
@@ -219,7 +221,19 @@ static void read_ahead(struct cache_obj *obj, const struct plan *plan)
 {
     for (unsigned i = 0; i < plan->n; i++)
         fetch_absent(obj, span_of(plan->ranges[i].offset, plan->ranges[i].len), 0,
-                     plan->request_bytes / BLOCK_BYTES);
+                     plan->request_bytes / BLOCK_BYTES, FETCH_AHEAD);
+}
+
+static int wait_on(struct cache_wait *wait, struct cache_obj *obj, uint64_t offset, uint64_t len,
+                   bool behind)
+{
+    wait->obj = cache_obj_ref(obj);
+    wait->offset = offset;
+    wait->len = len;
+    wait->error = 0;
+    wait->behind = behind;
+    list_add_tail(&obj->waits, &wait->link);
+    return -EINPROGRESS;
 }
 
 int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struct cache_history *ra,
@@ -244,7 +258,7 @@ int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struc
     bool hit = side_all_present(&obj->side, want.first, want.end);
     if (!hit)
         r = fetch_absent(obj, (struct obj_span){want.first, one_request(want, offset + len, &plan)},
-                         want.end, FETCH_MAX_BLOCKS);
+                         want.end, FETCH_MAX_BLOCKS, FETCH_AHEAD);
     if (r == 0)
         read_ahead(obj, &plan);
     if (hit) {
@@ -254,12 +268,37 @@ int cache_fill_start(struct cache_obj *obj, uint64_t offset, uint64_t len, struc
     if (r < 0)
         return r;
     cache->stats.fills++;
-    wait->obj = cache_obj_ref(obj);
-    wait->offset = offset;
-    wait->len = len;
-    wait->error = 0;
-    list_add_tail(&obj->waits, &wait->link);
-    return -EINPROGRESS;
+    return wait_on(wait, obj, offset, len, false);
+}
+
+int cache_fill_behind(struct cache_obj *obj, uint64_t offset, uint64_t len,
+                      struct cache_wait *wait)
+{
+    uint64_t size = obj->side.object_size;
+
+    if (offset >= size || len == 0)
+        return 0;
+    len = MIN(len, size - offset);
+    struct obj_span want = span_of(offset, len);
+    obj_touch(obj);
+    if (side_all_present(&obj->side, want.first, want.end))
+        return 0;
+    int r = fetch_absent(obj, want, 0, FETCH_MAX_BLOCKS, FETCH_BEHIND);
+    if (r < 0) {
+        fetch_drop(obj, FETCH_BEHIND); /* what was begun for it */
+        return r;
+    }
+    return wait_on(wait, obj, offset, len, true);
+}
+
+void cache_fill_cancel(struct cache_wait *wait)
+{
+    struct cache_obj *obj = take(wait->obj);
+
+    list_del(&wait->link);
+    if (wait->behind)
+        fetch_drop(obj, FETCH_BEHIND);
+    cache_obj_unref(obj);
 }
 
 void cache_told(struct cache_obj *obj, uint64_t offset, struct cache_history *ra)
@@ -275,5 +314,5 @@ void cache_told(struct cache_obj *obj, uint64_t offset, struct cache_history *ra
 
 void cache_reader_gone(struct cache_obj *obj)
 {
-    fetch_drop_queued(obj);
+    fetch_drop(obj, FETCH_AHEAD);
 }

@@ -46,7 +46,9 @@ struct cache {
     uint64_t promised_bytes;
     uint64_t inflight_bytes; /* part of used_bytes: charged, perhaps not yet on disk */
     size_t nfetches, nopen;
-    struct list queue, running; /* GETs, see fetch.h */
+    struct list queue, behind, running; /* GETs, see fetch.h */
+    unsigned nreaders, nbehind;         /* of those that run */
+    uint64_t reader_ns;                 /* when a reader's began or ended; 0: never */
     struct loop_timer *hedge_timer;
     bool hedge_armed;
     struct cache_stats stats; /* the counters of it */

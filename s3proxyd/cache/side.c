@@ -308,3 +308,8 @@ uint64_t side_held_charge(const struct side *side)
         return (held - 1) * BLOCK_BYTES + side_block_charge(side, last);
     return held * BLOCK_BYTES;
 }
+
+uint64_t side_data_charge(uint64_t object_size)
+{
+    return to_disk_blocks(object_size);
+}

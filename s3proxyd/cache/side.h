@@ -65,9 +65,10 @@ void side_hide_all(struct side *side); /* present becomes stored, or absent */
 void side_seal(struct side *side, const struct stat *data);
 void side_check_seal(struct side *side, const struct stat *data); /* hides all if it does not fit */
 
-/* Disk blocks charged for a data block and for all held ones. */
+/* Disk blocks charged for a data block, for all held ones, and for a whole object. */
 uint64_t side_block_charge(const struct side *side, uint64_t block);
 uint64_t side_held_charge(const struct side *side);
+uint64_t side_data_charge(uint64_t object_size);
 
 /* ---- side-room.c: disk blocks of the sidecar itself, all of them or, when it is large, those it needs */
 

@@ -256,3 +256,20 @@ void cache_make_room(struct cache *cache, uint64_t bytes)
     if (lack)
         evict(cache, lack, NULL, true);
 }
+
+uint64_t cache_room(const struct cache *cache)
+{
+    uint64_t spare = MAX(cache->min_free_bytes, AHEAD_LEAVES_BYTES) + cache->inflight_bytes;
+    uint64_t room = cache->size_bytes, avail = free_bytes(cache);
+
+    if (avail < spare)
+        room = MIN(room, missing(spare - avail, cache->used_bytes));
+    else if (avail - spare < room)
+        room = MIN(room, cache->used_bytes + (avail - spare));
+    return missing(cache->promised_bytes, room);
+}
+
+uint64_t cache_charge(uint64_t size)
+{
+    return side_data_charge(size) + side_file_charge(size);
+}

@@ -15,7 +15,7 @@ struct warm_object;
 struct warm_piece { /* a fill; free when object is NULL */
     struct cache_wait wait;
     struct warm_object *object;
-    uint64_t len, began_ns;
+    uint64_t len;
 };
 
 struct warm {
@@ -37,11 +37,10 @@ struct warm {
     struct warm_piece pieces[WARM_REQUESTS_MAX];
     struct warm_object *current; /* the one that has pieces to start */
     unsigned running, bad_in_a_row;
-    uint64_t running_bytes, piece_bytes;
+    uint64_t running_bytes;
     uint64_t mine_bytes;       /* room that our objects take, with what is still to come of them */
     uint64_t own_bytes;        /* fetched by us */
     uint64_t fetched_before;   /* by all, when we began */
-    uint64_t own_fills, fills_before, others, yield_ns;
     bool stopping;
 };
 

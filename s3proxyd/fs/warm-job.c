@@ -117,8 +117,6 @@ static int job_start(struct warm_job *job, const char *path, unsigned requests)
                                  .cache = fs->cache,
                                  .store = s->tree->store,
                                  .scope = s->tree->scope,
-                                 .cache_dir = fs->conf->cache_dir,
-                                 .min_free_bytes = fs->conf->min_free_bytes,
                                  .key = key,
                                  .requests = requests,
                                  .ended = ended,

@@ -6,26 +6,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "proto/base/cleanup.h"
-#include "proto/base/clock.h"
 #include "proto/base/must.h"
 #include "proto/limits.h"
-#include "proto/sidecar.h"
 #include "s3proxyd/fs/warm-int.h"
 
-#define RUNNING_MAX_BYTES (64ull * 1024 * 1024) /* what a fast line holds, and then some */
-#define PIECE_FIRST_BYTES (2ull * 1024 * 1024)  /* larger while they are quick, smaller when slow, so that */
-#define PIECE_MIN_BYTES (512ull * 1024)         /* progress shows */
-#define PIECE_MAX_BYTES ((uint64_t)PLAN_REQUEST_MAX_BYTES)
-#define PIECE_QUICK_NS (500 * NS_PER_MS)
-#define PIECE_SLOW_NS (2 * NS_PER_S)
+#define PIECE_FIRST_BYTES (2ull * 1024 * 1024) /* until it is known how fast the store is */
 #define TURN_OBJECTS 32u    /* opened before others of the loop have their turn */
-#define YIELD_REQUESTS 4u   /* while somebody waits for data from the store */
-#define YIELD_NS NS_PER_S
 #define BAD_IN_A_ROW_MAX 50u /* then it is the store, not the objects */
-#define DISK_BLOCK_BYTES 4096u
 
 struct warm_object {
     struct warm *warm;
@@ -38,28 +27,6 @@ struct warm_object {
 
 /* ---- room */
 
-static uint64_t disk_blocks(uint64_t bytes)
-{
-    return (bytes + DISK_BLOCK_BYTES - 1) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
-}
-
-/* As the cache charges it. */
-static uint64_t room_of(uint64_t size)
-{
-    return disk_blocks(size) + disk_blocks(sidecar_file_bytes(size));
-}
-
-/* All that the cache may hold: its bound, or what min_free leaves of the disk. */
-static uint64_t capacity(const struct warm *w, const struct cache_stats *st)
-{
-    struct statvfs vfs;
-    if (statvfs(w->config.cache_dir, &vfs) < 0)
-        return st->size_bytes;
-    uint64_t keep = w->config.min_free_bytes + w->running_bytes;
-    uint64_t avail = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-    return MIN(st->size_bytes, st->used_bytes + (avail > keep ? avail - keep : 0));
-}
-
 /* What others have fetched since we began is younger than what we brought first: evicting it is not ours to
  * hope for. */
 static bool has_room(const struct warm *w, uint64_t size)
@@ -69,8 +36,8 @@ static bool has_room(const struct warm *w, uint64_t size)
     uint64_t all = st.fetched_bytes - w->fetched_before;
     uint64_t ours = w->own_bytes + w->running_bytes;
     uint64_t others = all > ours ? all - ours : 0;
-    uint64_t cap = capacity(w, &st), need = room_of(size);
-    return st.used_bytes <= st.size_bytes && need <= cap && w->mine_bytes + others <= cap - need;
+    uint64_t room = cache_room(w->config.cache), need = cache_charge(size);
+    return need <= room && w->mine_bytes + others <= room - need;
 }
 
 /* ---- objects */
@@ -96,7 +63,7 @@ static void object_over(struct warm_object *o)
     } else {
         w->stats.bytes -= o->bytes;
         w->stats.present_bytes -= o->present_bytes;
-        w->mine_bytes -= room_of(size);
+        w->mine_bytes -= cache_charge(size);
     }
     if (o->error == -ENOSPC)
         w->stats.full = true;
@@ -129,36 +96,40 @@ static void piece_result(struct warm_object *o, uint64_t len, int error, bool pr
     }
 }
 
-static void adapt(struct warm *w, uint64_t len, uint64_t took_ns)
-{
-    if (len < w->piece_bytes)
-        return;
-    if (took_ns < PIECE_QUICK_NS)
-        w->piece_bytes = MIN(w->piece_bytes * 2, PIECE_MAX_BYTES);
-    else if (took_ns > PIECE_SLOW_NS)
-        w->piece_bytes = MAX(w->piece_bytes / 2, PIECE_MIN_BYTES);
-}
-
 static bool all_started(const struct warm_object *o)
 {
     return o->error || o->warm->stopping || o->warm->stats.full ||
            o->next == cache_obj_size(o->obj);
 }
 
-static void piece_done(struct cache_wait *wait, int error)
+/* It has ended by itself, or is cancelled. */
+static void piece_over(struct warm_piece *p)
 {
-    struct warm_piece *p = container_of(wait, struct warm_piece, wait);
-    struct warm_object *o = p->object;
+    struct warm_object *o = take(p->object);
     struct warm *w = o->warm;
-    p->object = NULL;
     w->running--;
     w->running_bytes -= p->len;
     o->pieces--;
-    adapt(w, p->len, clock_mono_ns() - p->began_ns);
-    piece_result(o, p->len, error, false);
     if (o->pieces == 0 && all_started(o))
         object_over(o);
     warm_go_on(w);
+}
+
+static void piece_done(struct cache_wait *wait, int error)
+{
+    struct warm_piece *p = container_of(wait, struct warm_piece, wait);
+    piece_result(p->object, p->len, error, false);
+    piece_over(p);
+}
+
+static void cancel_pieces(struct warm *w)
+{
+    for (unsigned i = 0; i < w->config.requests; i++) {
+        if (!w->pieces[i].object)
+            continue;
+        cache_fill_cancel(&w->pieces[i].wait);
+        piece_over(&w->pieces[i]);
+    }
 }
 
 static struct warm_piece *free_piece(struct warm *w)
@@ -169,21 +140,28 @@ static struct warm_piece *free_piece(struct warm *w)
     return NULL;
 }
 
+/* As large as comes in half a second: so long at most a reader who comes has company. */
+static uint64_t piece_bytes(const struct warm *w)
+{
+    const struct pace *pace = &w->config.store->pace;
+    if (pace->rate == 0)
+        return PIECE_FIRST_BYTES;
+    return pace_request_bytes(pace, PLAN_REQUEST_MIN_BYTES, PLAN_REQUEST_MAX_BYTES, BLOCK_BYTES);
+}
+
 static void start_piece(struct warm *w)
 {
     struct warm_object *o = w->current;
     struct warm_piece *p = free_piece(w);
     must(p);
-    uint64_t offset = o->next, len = MIN(w->piece_bytes, cache_obj_size(o->obj) - offset);
+    uint64_t offset = o->next, len = MIN(piece_bytes(w), cache_obj_size(o->obj) - offset);
     o->next += len;
-    *p = (struct warm_piece){
-        .wait = {.done = piece_done}, .object = o, .len = len, .began_ns = clock_mono_ns()};
-    int r = cache_fill_start(o->obj, offset, len, NULL, &p->wait);
+    *p = (struct warm_piece){.wait = {.done = piece_done}, .object = o, .len = len};
+    int r = cache_fill_behind(o->obj, offset, len, &p->wait);
     if (r == -EINPROGRESS) {
         o->pieces++;
         w->running++;
         w->running_bytes += len;
-        w->own_fills++;
     } else {
         p->object = NULL;
         piece_result(o, len, r, true);
@@ -227,30 +205,15 @@ static void open_object(struct warm *w, const struct store_entry *e)
         return;
     }
     o->warm = w;
-    w->mine_bytes += room_of(e->size);
+    w->mine_bytes += cache_charge(e->size);
     w->current = o;
 }
 
 /* ---- the course */
 
-/* Others wait for fills of their own: theirs go first. */
-static bool others_wait(struct warm *w)
+static bool may_start(const struct warm *w)
 {
-    struct cache_stats st;
-    cache_stats(w->config.cache, &st);
-    uint64_t others = st.fills - w->fills_before - w->own_fills, now = clock_mono_ns();
-    if (others != w->others)
-        w->yield_ns = now + YIELD_NS;
-    w->others = others;
-    return now < w->yield_ns;
-}
-
-static bool may_start(struct warm *w)
-{
-    if (w->stopping || w->stats.full || w->running == w->config.requests ||
-        w->running_bytes >= RUNNING_MAX_BYTES)
-        return false;
-    return w->running < YIELD_REQUESTS || !others_wait(w);
+    return !w->stopping && !w->stats.full && w->running < w->config.requests;
 }
 
 static bool is_over(const struct warm *w)
@@ -266,6 +229,8 @@ static void go_on(void *arg)
     unsigned opened = 0;
     if (w->stats.over)
         return;
+    if (w->stopping)
+        cancel_pieces(w);
     while (may_start(w)) {
         if (w->current) {
             start_piece(w);
@@ -309,8 +274,6 @@ int warm_start(const struct warm_config *config, struct warm **ret_warm)
     loop_task_init(&w->task, go_on, w);
     cache_stats(config->cache, &st);
     w->fetched_before = st.fetched_bytes;
-    w->fills_before = st.fills;
-    w->piece_bytes = PIECE_FIRST_BYTES;
     int r = warm_list_start(w);
     if (r < 0) {
         warm_list_fini(w);

@@ -5,7 +5,7 @@
  * is in all, so that progress has an end. Nothing here touches inodes.
  *
  * It takes no more of the cache than there is: what it has brought it would evict next, so it stops instead
- * (`full`). While others wait for the store it takes few connections. Main loop only. */
+ * (`full`). Everything is fetched behind readers (cache_fill_behind()). Main loop only. */
 #pragma once
 
 #include "proto/base/loop.h"
@@ -23,10 +23,8 @@ struct warm_config {
     struct cache *cache;
     struct store *store;
     uint64_t scope;          /* cred_scope() */
-    const char *cache_dir;   /* where free space is looked at */
-    uint64_t min_free_bytes;
     const char *key;         /* of an object or a directory; with a final '/', or "": a directory's only */
-    unsigned requests;       /* at once, at most WARM_REQUESTS_MAX; 0: WARM_REQUESTS_DEFAULT */
+    unsigned requests;       /* begun or queued, at most WARM_REQUESTS_MAX; 0: WARM_REQUESTS_DEFAULT */
     void (*ended)(struct warm *warm, void *arg); /* once */
     void *arg;
 };
@@ -53,7 +51,7 @@ struct warm_stats {
 };
 
 int warm_start(const struct warm_config *config, struct warm **ret_warm);
-/* No new request; ends when those under way have. */
+/* Ends soon, not waiting for what is under way. */
 void warm_stop(struct warm *warm, int error);
 void warm_stats(const struct warm *warm, struct warm_stats *ret);
 void warm_free(struct warm *warm); /* it has ended */

@@ -342,7 +342,9 @@ static void step(void *arg)
     struct fake *fake = job->fake;
     int error = 0;
 
-    if (fake->hold && !job->cancelled)
+    bool held = fake->hold || (fake->hold_key && str_eq(fake->hold_key, job->req->key));
+
+    if (held && !job->cancelled)
         return; /* fake_release() starts it again */
     if (job->cancelled) {
         finish(job, -ECANCELED);
@@ -379,6 +381,8 @@ static void submit(struct store *store, struct store_req *req)
     req->got = 0;
     fake->ops[req->op]++;
     fake->in_flight++;
+    if (req->op == STORE_GET && strlen(fake->gets) + 1 < sizeof(fake->gets))
+        fake->gets[strlen(fake->gets)] = req->key[0];
     fake->max_in_flight = MAX(fake->max_in_flight, fake->in_flight);
     if (req->op == STORE_PUT || req->op == STORE_MPU_PART)
         fake->max_body_bytes = MAX(fake->max_body_bytes, req->length);
@@ -431,6 +435,7 @@ void fake_release(struct fake *fake)
     struct job *job;
 
     fake->hold = fake->deaf = false;
+    fake->hold_key = NULL;
     list_for_each (job, &fake->jobs, link) {
         job->stalls = false;
         loop_task_add(fake->loop, &job->task);

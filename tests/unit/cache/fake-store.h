@@ -23,6 +23,7 @@ struct fake {
 
     /* What the test asks for */
     bool hold;             /* nothing moves while set */
+    const char *hold_key;  /* nothing of this object does */
     uint64_t step_bytes;   /* of a GET, per turn */
     unsigned fail_op_mask; /* 1 << STORE_…: these fail with fail_error … */
     int fail_error;
@@ -37,6 +38,7 @@ struct fake {
     /* What it saw */
     unsigned ops[STORE_MPU_ABORT + 1];
     unsigned in_flight, max_in_flight;
+    char gets[256]; /* the first letters of what was asked for, in that order */
     uint64_t got_bytes;
     uint64_t max_body_bytes;
 };
