@@ -73,7 +73,7 @@ static struct msg_attach_req request(const struct attach *a)
         .resume = a->decided,
         .source = msg_str_of(o->source),
         .mountpoint = msg_str_of(o->mountpoint),
-        .prefetch = msg_str_of(o->prefetch),
+        .prefetch = msg_str_of(a->prefetched ? NULL : o->prefetch),
         .rw = o->rw,
         .cto = o->cto,
         .attr_ttl_ms = o->attr_ttl_s == OPTS_UNSET ? ATTR_TTL_UNSET_MS : o->attr_ttl_s * 1000,

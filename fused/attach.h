@@ -20,6 +20,7 @@ struct attach {
     struct backend backend;
     bool volume;  /* decided: SOURCE is a volume of the backend */
     bool decided; /* an attach succeeded: backend and kind stay as they are */
+    bool prefetched; /* all that is to be: need not be asked for again */
     unsigned char instance[16];
 };
 

@@ -241,6 +241,8 @@ static void on_relay(struct keeper *k)
         (void)relay_send(k->relay, RELAY_FAILED, NULL);
     else if (kind == RELAY_STOP)
         stop(k);
+    else if (kind == RELAY_PREFETCHED)
+        k->attach->prefetched = true;
 }
 
 /* One SIGCHLD may stand for several children: the daemon, and private backends that we started. */

@@ -17,6 +17,7 @@
 #include "fused/handle.h"
 #include "fused/known.h"
 #include "fused/peer.h"
+#include "fused/relay.h"
 #include "proto/base/list.h"
 #include "proto/base/log.h"
 #include "proto/base/must.h"
@@ -191,6 +192,8 @@ static int take_frame(struct daemon *d, const struct frame *f, uint64_t gen)
     if (f->nfds > 0 || msg_head_unpack(f->data, f->head_len, &head) < 0 ||
         head.kind != MSG_KIND_REQUEST)
         return -EPROTO;
+    if (head.method == MSG_PREFETCHED)
+        (void)relay_send(d->relay_fd, RELAY_PREFETCHED, NULL); /* lost: it is looked at once more */
     if (head.method != MSG_INVALIDATE)
         return 0; /* a push of a later version */
     if (msg_unpack_invalidate_req(head.fields, head.fields_len, &m) < 0)

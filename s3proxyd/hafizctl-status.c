@@ -110,18 +110,23 @@ static int add_cache(json_object *doc, struct str *out)
     }
     if (!ctl_u64_or_0(c, "hits") && !ctl_u64_or_0(c, "fills")) {
         say(out, &r, "\n  reads     none needed a fetch; mounts read what is here by themselves\n");
-        return r;
+    } else { /* what is here mounts read by themselves: only those that asked are counted */
+        say(out, &r, "\n  reads     asked for: ");
+        say_count(out, &r, c, "hits");
+        say(out, &r, " answered at once, ");
+        say_count(out, &r, c, "fills");
+        say(out, &r, " needed a fetch\n");
     }
-    /* What is here mounts read by themselves: only those that asked are counted. */
-    say(out, &r, "\n  reads     asked for: ");
-    say_count(out, &r, c, "hits");
-    say(out, &r, " answered at once, ");
-    say_count(out, &r, c, "fills");
-    say(out, &r, " needed a fetch\n  traffic   ");
+    if (!ctl_u64_or_0(c, "fetched_bytes"))
+        return r;
+    say(out, &r, "  traffic   ");
     say_bytes(out, &r, c, "fetched_bytes");
     say(out, &r, " fetched, ");
     say_bytes(out, &r, c, "evicted_bytes");
     say(out, &r, " made room\n");
+    say(out, &r, "  hedged    ranges asked for again, as they came slowly: ");
+    say_count(out, &r, c, "hedged");
+    say(out, &r, "\n");
     return r;
 }
 

@@ -307,15 +307,20 @@ static void say_sum(const struct warming *w, const char *word)
 static int say_full(const struct warming *w, const char *word)
 {
     _cleanup_(str_fini) struct str out = STR_NULL;
+    uint64_t size = ctl_u64_or_0(w->doc, "cache_size_bytes"), room = size;
+    (void)ctl_u64(w->doc, "cache_room_bytes", &room);
     int r = ctl_add_bytes(&out, w->progress.bytes);
     if (r == 0)
         r = str_add(&out, " of ");
     if (r == 0)
         r = ctl_add_bytes(&out, w->progress.total_bytes);
     if (r == 0)
-        r = str_add(&out, " fit into the cache (cache_size ");
+        r = str_add(&out, room < size ? " fit into the cache (min_free leaves it "
+                                      : " fit into the cache (cache_size ");
     if (r == 0)
-        r = ctl_add_bytes(&out, ctl_u64_or_0(w->doc, "cache_size_bytes"));
+        r = ctl_add_bytes(&out, MIN(room, size));
+    if (r == 0 && room < size)
+        r = str_add(&out, " of the disk");
     return ctl_fail("%s: %s)", word, r == 0 ? out.s : strerror(-r));
 }
 

@@ -4,8 +4,9 @@
  * written in an earlier boot, a look at their checksums (verify.c).
  *
  * A GET that nobody waits for starts when the store's pace lets it, else it stands in the cache's
- * queue; one that is fetched behind readers also waits until these have been quiet for a moment. One that has gone silent or slow gets a second leg, once (hedge.c): the same bytes asked
- * for again, and whichever brings them first is taken. */
+ * queue; one that is fetched behind readers waits until these have been quiet for a moment, too. One
+ * that has gone silent or slow gets a second leg, once (hedge.c): the same bytes asked for again, and
+ * whichever brings them first is taken. */
 #pragma once
 
 #include "s3proxyd/cache/obj.h"

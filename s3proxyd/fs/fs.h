@@ -341,4 +341,5 @@ void handle_release(struct handle *h); /* closed by the client: commits what is 
 void push_attr(struct inode *inode, const struct session *except, bool data);
 void push_entry(struct inode *parent, const char *name, const struct session *except);
 void push_all(struct session *s);
+void push_prefetched(struct session *s);
 void push_retry(struct fs *fs); /* now and then: sends what is due */

@@ -68,6 +68,15 @@ void push_retry(struct fs *fs)
     }
 }
 
+void push_prefetched(struct session *s)
+{
+    struct str head = STR_NULL;
+    if (s->push && !s->dead && msg_head_pack(&head, MSG_KIND_REQUEST, 0, MSG_PREFETCHED) == 0 &&
+        msg_pack_prefetched_req(&head, &(struct msg_prefetched_req){}) == 0)
+        (void)chan_send(s->push, &head, NULL, 0, NULL, 0); /* lost: a restart looks once more */
+    str_fini(&head);
+}
+
 void push_all(struct session *s)
 {
     push_send(s, &(struct msg_invalidate_req){.what = 0, .stamp = s->fs->change});

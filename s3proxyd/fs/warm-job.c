@@ -49,7 +49,7 @@ static void log_end(const struct warm_job *job, const struct warm_stats *st)
               (unsigned long long)st->changed, (unsigned long long)st->failed, outcome(st));
 }
 
-static void next_path(struct session *s, char *paths);
+static bool next_path(struct session *s, char *paths);
 
 static void ended(struct warm *warm, void *arg)
 {
@@ -60,10 +60,11 @@ static void ended(struct warm *warm, void *arg)
     job->ended_ns = clock_mono_ns();
     log_end(job, &st);
     char *rest = take(job->rest);
+    bool prefetch = job->prefetch;
     if (!job->owner)
         job_free(job);
-    if (rest && s && !st.full)
-        next_path(s, rest);
+    if (prefetch && s && (st.full || !next_path(s, rest)))
+        push_prefetched(s);
     free(rest);
 }
 
@@ -149,20 +150,22 @@ int warm_job_start(struct session *s, const void *owner, const char *path, unsig
     return 0;
 }
 
-/* The first of them that can be started. */
-static void next_path(struct session *s, char *paths)
+/* The first of them that can be started. false: there is none. */
+static bool next_path(struct session *s, char *paths)
 {
     struct warm_job *job;
     char *rest = NULL, *path;
-    for (char *p = paths; (path = strtok_r(p, PREFETCH_SEPARATOR, &rest)); p = NULL) {
+    for (char *p = paths; p && (path = strtok_r(p, PREFETCH_SEPARATOR, &rest)); p = rest) {
         int r = warm_job_start(s, NULL, path, 0, &job);
         if (r == 0) {
+            job->prefetch = true;
             job->rest = strdup(rest);
-            return;
+            return true;
         }
         log_warn("warm", "%s of %s is not fetched ahead: %s", log_esc(path), log_esc(s->source),
                  strerror(-r));
     }
+    return false;
 }
 
 void warm_job_prefetch(struct session *s, const char *paths)

@@ -15,7 +15,8 @@ struct warm_job {
     uint64_t id, began_ns, ended_ns; /* 0: it runs */
     uid_t uid;
     char *source, *mountpoint, *path; /* for people */
-    char *rest;              /* prefetch: paths to come, separated by ':' */
+    bool prefetch;
+    char *rest;              /* paths to come, separated by ':' */
     struct warm *warm;
 };
 
@@ -23,7 +24,7 @@ struct warm_job {
  * 0 | -EINVAL (no path) | -ENAMETOOLONG | -EBUSY (too many of this uid) | -ESTALE | -ENOMEM */
 int warm_job_start(struct session *s, const void *owner, const char *path, unsigned requests,
                    struct warm_job **ret_job);
-/* Of a mount, one path after the other; what goes wrong is logged. */
+/* Of a mount, one path after the other; what goes wrong is logged, and the end told to the mount. */
 void warm_job_prefetch(struct session *s, const char *paths);
 struct warm_job *warm_job_find(struct fs *fs, uint64_t id);
 void warm_jobs_owner_gone(struct fs *fs, const void *owner);

@@ -373,7 +373,7 @@ static int attach_reply(struct op *op)
              log_esc(s->mountpoint), s->rw ? ", read-write" : ", read-only",
              s->resumed ? ", again" : "");
     const struct op_attach *a = op->priv;
-    if (!m->resume && a->prefetch[0])
+    if (a->prefetch[0])
         warm_job_prefetch(s, a->prefetch);
     return op_reply_end(op, &head, NULL, 0, &s->ring_fd, s->rw ? 1 : 0);
 }

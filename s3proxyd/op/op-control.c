@@ -93,6 +93,7 @@ static struct json_object *cache_json(struct op *op)
     put_int(o, "fills", st.fills);
     put_int(o, "fetched_bytes", st.fetched_bytes);
     put_int(o, "evicted_bytes", st.evicted_bytes);
+    put_int(o, "hedged", st.hedged);
     return o;
 }
 

@@ -75,7 +75,7 @@ static struct json_object *job_json(const struct warm_job *job, const struct war
     put_str(o, "source", job->source);
     put_str(o, "path", job->path);
     put_int(o, "uid", job->uid);
-    put_bool(o, "prefetch", !job->owner);
+    put_bool(o, "prefetch", job->prefetch);
     put_int(o, "elapsed_ms", (now - job->began_ns) / NS_PER_MS);
     put_counts(o, st);
     return o;
@@ -120,6 +120,7 @@ static int warm_status_reply(struct op *op)
     put_int(o, "errno", (uint64_t)-st.error);
     cache_stats(op->fs->cache, &cache);
     put_int(o, "cache_size_bytes", cache.size_bytes);
+    put_int(o, "cache_room_bytes", cache_room(op->fs->cache));
     json_object_object_add(o, "failures", failures_json(&st));
     return op_reply_json(op, o);
 }

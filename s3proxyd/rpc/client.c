@@ -103,7 +103,8 @@ static void client_frame(void *arg, const struct msg_head *head, struct frame *f
         client_say_error(c, head, -EOPNOTSUPP, "unknown method");
         return;
     }
-    if (!info || !phase_ok(c, info) || head->method == MSG_INVALIDATE) {
+    if (!info || !phase_ok(c, info) || head->method == MSG_INVALIDATE ||
+        head->method == MSG_PREFETCHED) {
         client_breaks(c, "a message out of turn");
         return;
     }

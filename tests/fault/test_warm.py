@@ -4,6 +4,7 @@
 import json
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -114,3 +115,92 @@ def test_stopped_while_it_lists(box, w, fake):
     p.communicate(timeout=15)
     assert p.returncode == 130
     wait_until("the job to end", lambda: not running(w), 20)
+
+
+@pytest.mark.parametrize("end", ["ctrl-c", "unmount"])
+def test_stopped_at_a_silent_store(box, w, fake, end):
+    """What it asked for is taken back: nobody waits for the store."""
+    fake.on("GET", op="get").silence()
+    p = subprocess.Popen(w.argv_warm, env=box.env(), stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    wait_until("it to ask", lambda: fake.count(op="get") >= 6, 20)
+    if end == "ctrl-c":
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=5)
+        assert p.returncode == 130
+    else:
+        w.unmount()
+        _, err = p.communicate(timeout=5)
+        assert p.returncode == 1 and "canceled" in err, err
+    wait_until("the job to end", lambda: not running(w), 5)
+    if end == "unmount":
+        return
+    fake.calm()
+    assert w.read("k3") == noise(50000, seed=3), "a read asks anew"
+    wait_until("its requests to end", lambda: not used_by_requests(w), 5)
+
+
+def used_by_requests(w):
+    """Bytes charged to what is not there."""
+    cache = w.status()["cache"]
+    return cache["used_bytes"] > cache["fetched_bytes"] + 6 * 16384
+
+
+def test_a_reader_does_not_stand_behind_it(box, w, fake):
+    """While one is read, a single object is fetched beside it, however many were before."""
+    for i in range(60):
+        fake.put("b", "many/%02d" % i, noise(20000, seed=i))
+    fake.on("GET", op="get").delay(0.4)
+    p = subprocess.Popen(w.argv_warm[:-1] + [str(w / "many")], env=box.env(),
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until("it to be at full speed", lambda: fake.count(op="get") >= 8, 20)
+    before = len(fake.log)
+    for i in (5, 4, 3, 2, 1, 0):  # no series, so that they are read one by one
+        assert w.read("k%d" % i) == noise(50000, seed=i)
+    asked = [r.key for r in fake.log[before:] if r.op == "get"]
+    beside = [k for k in asked[asked.index("k5"):asked.index("k0")] if k.startswith("many/")]
+    assert len(beside) <= 7, asked
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0 and "60 objects" in out, (out, err)
+
+
+def test_prefetch_goes_on_after_a_crash(box, fake):
+    """And only what was not finished: who has all of it does not ask again."""
+    b = box.backend()
+    box.watch.expect("retr", "scripted", "store", "s3", "EIO", "warm")
+    for i in range(4):
+        fake.put("b", "p/k%d" % i, noise(50000, seed=i))
+    fake.on("GET", key="p/k3").silence()
+    m = box.mount("s3://b", "--socket", b.socket, "-o", "prefetch=p", *fake.mount_args,
+                  env=fake.mount_env)
+    status = lambda: json.loads(box.ctl("--socket", b.socket, "status", "--json").stdout)
+    wait_until("three to be there", lambda: status()["warming"] and
+               status()["warming"][0]["objects"] == 3, 20)
+    assert status()["warming"][0]["prefetch"]
+    fake.calm()
+    b.restart()
+    wait_until("the rest to be there", lambda: "p of s3://b: 4 of 4 objects" in b.said(), 40)
+    assert fake.count(op="get", key="p/k0") == 1, "what was there is not fetched again"
+    lists = fake.count(op="list")
+    time.sleep(0.3)
+    b.restart()
+    m.ls()
+    time.sleep(0.3)
+    assert not status()["warming"] and b.said().count("p of s3://b: 4 of 4 objects") == 1
+    assert fake.count(op="list") <= lists + 2
+
+
+def test_what_min_free_leaves_is_all_it_takes(box, fake):
+    """Of a small disk, although cache_size says more. Nothing that it brought is evicted for the rest."""
+    disk = box.mkdir("cache-p")
+    box.sh("mount -t tmpfs -o size=48M,mode=700 none " + disk)
+    box.cleanups.append(lambda: box.sh("umount -l " + disk))
+    b = box.backend(config="[s3proxyd]\ncache_size = 1G\nmin_free = 20M\n")
+    for i in range(10):
+        fake.put("b", "g/%d" % i, noise(5 << 20, seed=i))
+    m = box.mount("s3://b", "--socket", b.socket, *fake.mount_args, env=fake.mount_env)
+    r = box.ctl("--socket", b.socket, "warm", str(m / "g"), check=False)
+    assert r.returncode == 1, r
+    assert "25.0 MiB of 50.0 MiB fit into the cache" in r.stderr and "min_free" in r.stderr, r.stderr
+    doc = json.loads(box.ctl("--socket", b.socket, "status", "--json").stdout)["cache"]
+    assert doc["fetched_bytes"] == 25 << 20 and doc["evicted_bytes"] == 0, doc

@@ -66,7 +66,7 @@ static const char full[] =
     "\"socket\":\"/run/hafiz/s3proxyd.sock\",\"inodes\":52345,"
     "\"cache\":{\"dir\":\"/var/cache/hafiz\",\"size_bytes\":10737418240,\"used_bytes\":1288490188,"
     "\"objects\":12345,\"hits\":1234567,\"fills\":8921,\"fetched_bytes\":99999999999,"
-    "\"evicted_bytes\":0},"
+    "\"evicted_bytes\":0,\"hedged\":1789},"
     "\"spool\":{\"dir\":\"/var/lib/hafiz\",\"size_bytes\":4294967296,\"used_bytes\":12582912,"
     "\"dirty_files\":3,\"orphans\":2},"
     "\"mounts\":[{\"source\":\"s3://bucket\",\"mountpoint\":\"/mnt/s3\",\"uid\":0,\"rw\":true,"
@@ -82,7 +82,8 @@ static void test_a_full_document_is_told_in_80_columns(void **state)
         "Backend 0.1.0, private to root, pid 4711, up 3 h 12 min", "1.2 GiB of 10.0 GiB (11 %)",
         "objects: 12,345", "1,234,567 answered", "12.0 MiB of at most 4.0 GiB", "/mnt/s3",
         "s3://bucket", "rw", "connected", "https://s3.test", "no space left", "5 min",
-        "2 for transfers, 3 for disk work", "left over 2"};
+        "2 for transfers, 3 for disk work", "left over 2",
+        "93.1 GiB fetched, 0 B made room", "ranges asked for again, as they came slowly: 1,789"};
     (void)state;
     struct str out = text_of(full);
     expect_tame(&out, CTL_WIDTH);
