@@ -10,12 +10,12 @@
 #include "fused/attach.h"
 
 enum relay_kind {
-    RELAY_READY = 1, /* daemon: FUSE_INIT is answered */
-    RELAY_LOST,      /* daemon: the backend is gone, get another connection */
-    RELAY_STOP,      /* daemon: it was told to end by a signal */
+    RELAY_READY = 1,  /* daemon: FUSE_INIT is answered */
+    RELAY_LOST,       /* daemon: the backend is gone, get another connection */
+    RELAY_STOP,       /* daemon: it was told to end by a signal */
     RELAY_PREFETCHED, /* daemon: what is to be fetched ahead was */
-    RELAY_ATTACHED,  /* keeper: here it is */
-    RELAY_FAILED,    /* keeper: not now */
+    RELAY_ATTACHED,   /* keeper: here it is */
+    RELAY_FAILED,     /* keeper: not now */
 };
 
 int relay_pair(int ret_fds[2]);
