@@ -15,6 +15,7 @@
 #define LISTING_TTL_MS 1000u /* what is out of date at once is not worth a whole page */
 #define SMALL_DIR 64u
 #define DIR_PACK_QUIET_NS (60 * NS_PER_S) /* a reader that paused longer may see an entry twice */
+#define DIR_HOLES_MAX 65536u              /* so may others, once in so many removals */
 
 int dir_alloc(struct inode *dir)
 {
@@ -35,12 +36,25 @@ void dir_free(struct inode *dir)
     free(take(dir->dir));
 }
 
+uint64_t dir_cookie(const struct inode *dir, size_t slot)
+{
+    return dir->dir->base + slot + 1;
+}
+
+size_t dir_slot_behind(const struct inode *dir, uint64_t cookie)
+{
+    return cookie > dir->dir->base ? cookie - dir->dir->base : 0;
+}
+
 static void dir_pack(struct dir *d)
 {
-    if (d->nslots < 64 || d->live * 2 > d->nslots ||
-        clock_mono_ns() - d->read_ns < DIR_PACK_QUIET_NS)
+    bool quiet = clock_mono_ns() - d->read_ns >= DIR_PACK_QUIET_NS;
+    if (d->nslots < 64 || d->live * 2 > d->nslots)
+        return;
+    if (!quiet && (d->nslots < DIR_HOLES_MAX || d->live * 8 > d->nslots))
         return;
     size_t to = 0;
+    d->base += d->nslots;
     for (size_t from = 0; from < d->nslots; from++)
         if (d->slots[from]) {
             d->slots[to] = d->slots[from];
@@ -117,6 +131,7 @@ uint64_t dir_forget(struct inode *i)
 {
     uint64_t n = 1;
     i->fetched_ns = 0;
+    i->changed = i->tree->fs->change; /* an answer that is on its way is of before */
     if (!i->is_dir)
         return n;
     dir_expire(i);
@@ -164,8 +179,10 @@ void dir_trim(struct inode *dir)
         inode_unref(child);
     }
     dir_incomplete(d);
-    if (d->live == 0)
+    if (d->live == 0) {
+        d->base += d->nslots;
         d->nslots = 0;
+    }
 }
 
 bool dir_covers(const char *covered, const char *name, size_t len)

@@ -10,10 +10,14 @@ void dir_free(struct inode *dir);
 /* Keeps the inode in its parent's slots. No-op when it is there. 0 | -ENOMEM */
 int dir_add(struct inode *inode);
 void dir_remove(struct inode *inode);
+/* READDIR's cookie that comes behind a slot, and the slot it goes on with. */
+uint64_t dir_cookie(const struct inode *dir, size_t slot);
+size_t dir_slot_behind(const struct inode *dir, uint64_t cookie);
 bool dir_fresh(const struct inode *dir, uint64_t ttl_ms); /* its listing is complete and young */
 bool dir_readable(const struct inode *dir, uint64_t ttl_ms); /* ... and may be shown to a reader */
 void dir_expire(struct inode *dir);                       /* the next use asks the store */
-uint64_t dir_forget(struct inode *inode); /* itself and all below: asked again. How many they are */
+/* Itself and all below: asked again. Raise fs->change before. How many they are */
+uint64_t dir_forget(struct inode *inode);
 void dir_unsave_listing(struct inode *dir);               /* meta.db's copy is out of date */
 void dir_drop_children(struct inode *dir);  /* the directory is gone: forget what was below it */
 void dir_trim(struct inode *dir);           /* lets go of children nobody else needs */
@@ -45,8 +49,9 @@ int dir_rows_start(struct inode *dir, struct dir_wait *wait);
 /* The first page of the listing at least. 0: was shown | -EINPROGRESS | -errno */
 int dir_first_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
 /* A complete listing, from meta.db when that one is younger than ttl_ms, else from the store.
- * Joins a load that is under way. -EINPROGRESS | -errno */
-int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
+ * Joins a load that is under way. done() comes as soon as some more of it was shown: see dir_shown().
+ * -EINPROGRESS | -errno */
+int dir_more_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
 /* A complete listing that was found on the way. Takes the entries. */
 struct dir_given {
     struct store_entry *entries;
@@ -56,8 +61,6 @@ struct dir_given {
 };
 void dir_give(struct inode *dir, struct dir_given *given);
 void dir_entries_free(struct store_entry *entries, size_t n); /* the array, too */
-/* As dir_load_start(), but done() comes as soon as some more of it was shown: see dir_shown(). */
-int dir_more_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait);
 /* It is being loaded for a reader. */
 bool dir_growing(const struct inode *dir);
 /* Up to which slot, from one on, names may be shown: all of them, or, while it grows, those that the listing
@@ -65,5 +68,4 @@ bool dir_growing(const struct inode *dir);
 size_t dir_shown(const struct inode *dir, size_t from, bool *ret_any);
 /* Waits for a load under way, whoever wanted it. false: there is none */
 bool dir_load_join(struct inode *dir, struct dir_wait *wait);
-void dir_wait_cancel(struct dir_wait *wait); /* silent; the load goes on */
 void dir_load_removed(struct inode *dir, const char *name); /* a child lost its name, not by the load */

@@ -88,11 +88,14 @@ struct tree {
 };
 
 /* A directory's contents. Slots give readdir stable cookies: an entry keeps its slot for life, removed ones
- * leave a NULL, and slots are packed only when nobody has read the directory for a while. */
+ * leave a NULL. Slots are packed when nobody has read the directory for a while, or far too many are
+ * empty; the packed ones get cookies above all earlier ones, so that a reader in the middle may see an
+ * entry twice, but misses none. */
 #define DIR_ABSENT 16u
 struct dir {
     struct inode **slots;
     size_t nslots, cap, live;
+    uint64_t base;          /* cookie of the first slot; see dir_cookie() */
     bool complete;          /* slots held every name when it was listed at listed_ns */
     bool rows_loaded;       /* rows of inodes.db below here are in memory */
     bool marker;            /* the marker object `key/` is known to exist */

@@ -25,7 +25,7 @@ static int readdir_load(struct op *op)
     bool any, growing = dir_growing(op->inode);
     dir_used(op->inode);
     if (growing) {
-        dir_shown(op->inode, op->req.readdir.cookie, &any);
+        dir_shown(op->inode, dir_slot_behind(op->inode, op->req.readdir.cookie), &any);
         if (any)
             return 0;
     } else if (op->tries || dir_readable(op->inode, ttl) ||
@@ -40,7 +40,7 @@ static int readdir_load(struct op *op)
 
 static int add_entry(struct op *op, struct inode *child, size_t slot, struct str *out)
 {
-    struct msg_dirent e = {.cookie = slot + 1, .name = msg_str_of(child->name)};
+    struct msg_dirent e = {.cookie = dir_cookie(op->inode, slot), .name = msg_str_of(child->name)};
     inode_attr(child, op->session, &e.attr);
     int r = msg_dirent_pack(out, &e);
     if (r == 0 && op->req.readdir.plus && !op->replied)
@@ -55,10 +55,10 @@ static int readdir_reply(struct op *op)
     _cleanup_(str_fini) struct str payload = STR_NULL, head = STR_NULL;
     uint64_t room = m->max_bytes, count = 0, ttl = op->session->attr_ttl_ms;
     bool any;
-    size_t end = dir_shown(op->inode, m->cookie, &any);
+    size_t begin = dir_slot_behind(op->inode, m->cookie), end = dir_shown(op->inode, begin, &any);
     d->read_ns = clock_mono_ns();
     d->made_for = DIR_FOR_READER;
-    for (size_t i = m->cookie; i < end; i++) {
+    for (size_t i = begin; i < end; i++) {
         struct inode *child = d->slots[i];
         if (!child)
             continue;
