@@ -260,8 +260,3 @@ int commit_wait_end(struct inode *inode, struct commit_wait *wait)
     list_add_tail(&inode->commit->waiters, &wait->link);
     return -EINPROGRESS;
 }
-
-void commit_wait_cancel(struct commit_wait *wait)
-{
-    list_del(&wait->link);
-}

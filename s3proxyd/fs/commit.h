@@ -13,7 +13,6 @@ struct commit_wait {
 /* Saves everything written so far. 0: nothing to save | -EINPROGRESS: done runs once, later | -errno.
  * wait NULL: nobody waits; a failure is kept and tried again. */
 int commit_start(struct inode *inode, struct commit_wait *wait);
-void commit_wait_cancel(struct commit_wait *wait); /* silent; the commit goes on */
 /* Until none is under way, whatever becomes of it. 0: none is | -EINPROGRESS: done runs once, later */
 int commit_wait_end(struct inode *inode, struct commit_wait *wait);
 

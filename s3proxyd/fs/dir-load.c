@@ -159,6 +159,10 @@ static void saved_done(struct db_read *read)
         load_given(l);
         return;
     }
+    if (dir_apply_outdated(l)) {
+        load_again(l);
+        return;
+    }
     if (read->error == 0 && read->listing) {
         int64_t age = clock_real_ns() - read->listing->fetched_ns;
         l->dir->dir->listing_saved = true;
@@ -363,11 +367,6 @@ int dir_more_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
     return r;
 }
 
-int dir_load_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
-{
-    return load_start(dir, ttl_ms, DIR_WHOLE, wait);
-}
-
 int dir_first_start(struct inode *dir, uint64_t ttl_ms, struct dir_wait *wait)
 {
     if (dir->dir->load && dir->dir->load->first_shown)
@@ -432,9 +431,4 @@ bool dir_load_join(struct inode *dir, struct dir_wait *wait)
     wait->want = DIR_WHOLE;
     list_add_tail(&dir->dir->load->waiters, &wait->link);
     return true;
-}
-
-void dir_wait_cancel(struct dir_wait *wait)
-{
-    list_del(&wait->link);
 }

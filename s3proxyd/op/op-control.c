@@ -200,7 +200,6 @@ static int refresh_apply(struct op *op)
         size_t len = slash ? (size_t)(slash - p) : (size_t)(end - p);
         if (len) {
             dir_expire(i); /* the name itself may have appeared meanwhile */
-            memset(i->dir->absent, 0, sizeof(i->dir->absent));
             _cleanup_(freep) char *name = strndup(p, len);
             if (name) /* the kernel may remember that it was absent, which no known inode shows */
                 push_entry(i, name, NULL);

@@ -304,6 +304,7 @@ void rename_fini(struct op *op)
     if (rn->begun && !rn->renamed) { /* it failed in the middle: ask the store what is where */
         dir_expire(op->parent);
         dir_expire(op->new_parent);
+        op->fs->change++;
         dir_forget(op->inode);
         if (op->target)
             dir_forget(op->target);

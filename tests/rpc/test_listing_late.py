@@ -123,6 +123,24 @@ def test_what_another_identity_saved_during_a_question_is_seen(backend, fake, as
     other.close()
 
 
+def test_a_refresh_during_a_question_counts(backend, fake):
+    """The answer is of before: it is not what a refresh was called for."""
+    fill(fake, "d/f%04d", 1500)
+    c = connect(backend)
+    d = ino(c, "d")
+    assert there(c, "f1400", d)
+    refresh(backend, c, "d/f1400")
+    held = Held(fake, "HEAD", lambda r: r.key == "d/f1400")
+    call = c.start("LOOKUP", parent=d, name="f1400")
+    assert held.held.wait(10)
+    fake.put("b", "d/f1400", b"another version")
+    refresh(backend, c, "d/f1400")
+    held.opened.set()
+    assert not c.wait(call).error
+    assert c.lookup("f1400", d).attr["size"] == len(b"another version")
+    c.close()
+
+
 def test_a_listing_that_fails_half_way_does_not_end_in_an_older_one(backend, fake):
     made = fill(fake, "d/f%04d", 2500)
     c = connect(backend)
