@@ -195,13 +195,19 @@ def reboot(backend):
             f.write(b"another boot ID.")
 
 
-def test_damage_is_found_after_a_reboot(box, fake):
+def kept(box, fake):
+    """Backend and mount are gone, and the object "o" lies in the cache."""
     data = noise(9 * MIB + 77)
     fake.put("b", "o", data)
     b, m = mounted(box, fake)
     assert m.read("o") == data
     m.unmount()
     b.stop()
+    return b, m, data
+
+
+def test_damage_is_found_after_a_reboot(box, fake):
+    b, m, data = kept(box, fake)
     reboot(b)
     (path,) = objects(b)
     with open(path, "r+b") as f:
@@ -220,12 +226,7 @@ def test_damage_is_found_after_a_reboot(box, fake):
 @pytest.mark.parametrize("end", [".data", ".side"])
 @pytest.mark.parametrize("size", [0, 5000, 5 * MIB])
 def test_files_cut_while_the_backend_is_away(box, fake, end, size):
-    data = noise(9 * MIB + 77)
-    fake.put("b", "o", data)
-    b, m = mounted(box, fake)
-    assert m.read("o") == data
-    m.unmount()
-    b.stop()
+    b, m, data = kept(box, fake)
     for path in objects(b, end):
         os.truncate(path, size)
     b.start()

@@ -17,13 +17,6 @@ from scripted_s3_ops import error_reply
 
 
 @pytest.fixture
-def backend(box, fake):
-    b = box.backend()
-    b.fake = fake
-    return b
-
-
-@pytest.fixture
 def c(backend):
     client = connect(backend)
     yield client

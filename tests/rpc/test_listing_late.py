@@ -2,7 +2,6 @@
 # SPDX-FileCopyrightText: the hafiz authors
 """Answers that were made before a change and arrive after it: of another identity of the same bucket, of a
 listing that fails half way, of a version that was replaced meanwhile."""
-import mmap
 import os
 import threading
 import time
@@ -11,15 +10,7 @@ import msgpack
 import pytest
 
 from listing import Gate, connect, fill, ino, refresh, there
-from proto import Client
 from scripted_s3_ops import error_reply
-
-
-@pytest.fixture
-def backend(box, fake):
-    b = box.backend()
-    b.fake = fake
-    return b
 
 
 @pytest.fixture
@@ -39,15 +30,6 @@ def save(c, parent, name, data):
     c.ok("FLUSH", fh=7)
     c.start("RELEASE", fh=7)
     c.ok("STATFS", ino=c.root)
-
-
-def writer(backend, key):
-    c = Client(backend.socket)
-    c.hello()
-    a = c.attach(kind=1, bucket="b", endpoint=backend.fake.endpoint, cred=1, access_key=key, secret_key="s",
-                 source="s3://b", rw=1, dir_mode=0o755, file_mode=0o644, attr_ttl_ms=600000)
-    c.ring = mmap.mmap(a.fds[0], a.ring_bytes)
-    return c
 
 
 class Held:
@@ -97,7 +79,7 @@ def test_a_name_made_while_it_was_asked_for_is_there_afterwards(two, fake):
 def test_what_another_identity_saved_during_a_question_is_seen(backend, fake, asked, known):
     """The question brings the version of before; nobody may believe it for the whole time to live."""
     fill(fake, "d/f%04d", 1500 if asked == "name" else 5)
-    one, other = connect(backend), writer(backend, "other")
+    one, other = connect(backend), connect(backend, "other")
     name = "f1400" if asked == "name" else "f0002"  # not on the first page
     d1, d2 = ino(one, "d"), ino(other, "d")
     assert there(one, "f0001", d1) and there(other, name, d2)

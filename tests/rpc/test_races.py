@@ -13,13 +13,6 @@ from proto import LIMITS, Client
 RDWR, TRUNC = os.O_RDWR, os.O_TRUNC
 
 
-@pytest.fixture
-def backend(box, fake):
-    b = box.backend()
-    b.fake = fake
-    return b
-
-
 def connect(backend, **fields):
     c = Client(backend.socket)
     c.hello()

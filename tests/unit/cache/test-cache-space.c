@@ -170,22 +170,26 @@ static void test_make_room_for_others(void **state)
     rig_down(&rig);
 }
 
-/* A cache on a disk of its own, of 6 MiB; false: not ours to mount. */
-static bool small_disk(char path[96], struct cache_config *config)
+/* A cache on a disk of its own, of 6 MiB. Ends the test where that is not ours to mount. */
+static void small_disk_up(char path[96])
 {
+    struct cache_config config;
     const char *why;
 
     up(64 * MIB);
     cache_free(rig.cache);
     snprintf(path, 96, "%s/small", rig.dir);
     assert_int_equal(mkdir(path, 0700), 0);
-    *config = (struct cache_config){.dir = path, .size_bytes = 64 * MIB};
+    config = (struct cache_config){.dir = path, .size_bytes = 64 * MIB};
     bool mounted = mount("none", path, "tmpfs", 0, "size=6m,mode=700") == 0;
     if (!mounted)
         assert_int_not_equal(geteuid(), 0); /* root may mount: a test left out is no pass */
-    const struct cache_config *use = mounted ? config : &rig.config;
+    const struct cache_config *use = mounted ? &config : &rig.config;
     assert_int_equal(cache_new(rig.loop, rig.pool, use, &rig.cache, &why), 0);
-    return mounted;
+    if (!mounted) {
+        rig_down(&rig);
+        skip();
+    }
 }
 
 static void small_disk_down(const char *path)
@@ -216,14 +220,10 @@ static int others_fill(const char *path, off_t leave)
 /* An error for who waits, no crash (a mapped sidecar must not be the first to notice). */
 static void test_full_disk(void **state)
 {
-    struct cache_config config;
     char path[96];
 
     (void)state;
-    if (!small_disk(path, &config)) {
-        rig_down(&rig);
-        skip();
-    }
+    small_disk_up(path);
     struct fake_object *o = fake_put_pattern(rig.fake, "k", 20 * MIB);
     struct cache_obj *obj = rig_get(&rig, "k");
     struct cache_history ra = {0};
@@ -244,14 +244,10 @@ static void test_full_disk(void **state)
 /* Half of what is asked for is there, and nothing else to make room of for the other half. */
 static void test_full_disk_half_of_it_is_here(void **state)
 {
-    struct cache_config config;
     char path[96];
 
     (void)state;
-    if (!small_disk(path, &config)) {
-        rig_down(&rig);
-        skip();
-    }
+    small_disk_up(path);
     struct fake_object *o = fake_put_pattern(rig.fake, "k", 2 * MIB);
     struct cache_obj *obj = rig_get(&rig, "k");
     rig_read_check(&rig, obj, o, 0, MIB, NULL);
