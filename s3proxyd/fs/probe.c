@@ -41,6 +41,8 @@ static int probe_conclude(struct probe *p)
         p->child = known ? inode_ref(known) : NULL;
         return known ? 0 : -ESTALE;
     }
+    if (p->known && !inode_child(p->parent, p->name, strlen(p->name)))
+        return 0;
     if (!is_dir && p->head.error < 0) {
         struct inode *known = inode_child(p->parent, p->name, strlen(p->name));
         if (known && known->fetched_ns <= p->asked_ns) /* else a later question found it */
@@ -104,8 +106,7 @@ static void part_done(struct store_req *req)
 
 int probe_start(struct probe *p, struct inode *parent, const char *name, size_t len)
 {
-    void (*done)(struct probe *) = p->done;
-    *p = (struct probe){.done = done};
+    *p = (struct probe){.done = p->done, .known = p->known};
     p->name = strndup(name, len);
     if (!p->name)
         return -ENOMEM;

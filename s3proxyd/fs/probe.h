@@ -16,6 +16,8 @@ struct probe { /* embedded in the caller; untouched until done */
     struct inode *child;   /* result: referenced, or NULL: absent */
     int error;             /* 0 or -errno */
     void (*done)(struct probe *probe);
+    bool known;            /* input: the name is there, but not held against others. If it is gone
+                            * when the answer comes, we took it away ourselves: it does not come back */
 };
 /* -EINPROGRESS: done() runs once, later | other -errno: it does not */
 int probe_start(struct probe *p, struct inode *parent, const char *name, size_t len);

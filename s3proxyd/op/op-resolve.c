@@ -247,6 +247,7 @@ int op_child(struct op *op, struct inode *parent, struct msg_str name, bool ask_
     if (!ask_always && op_page(op, parent, known))
         return OP_PARK;
     op->probe.done = child_woke;
+    op->probe.known = false; /* we hold the name */
     return probe_start(&op->probe, parent, name.s, name.len);
 }
 
@@ -274,6 +275,7 @@ int op_freshen(struct op *op, struct inode *inode, bool ask_always)
     if (!ask_always && op_page(op, inode->parent, true))
         return OP_PARK;
     op->probe.done = fresh_woke;
+    op->probe.known = true;
     return probe_start(&op->probe, inode->parent, inode->name, strlen(inode->name));
 }
 

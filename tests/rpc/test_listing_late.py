@@ -123,6 +123,32 @@ def test_a_refresh_during_a_question_counts(backend, fake):
     c.close()
 
 
+@pytest.mark.parametrize("what", ["unlink", "rename", "rmdir"])
+def test_a_name_removed_during_a_question_stays_removed(backend, fake, what):
+    """Somebody asked for its attributes, which holds no name against others."""
+    fill(fake, "d/f%04d", 1500)
+    fake.put("b", "d/sub/", b"")
+    c, other = connect(backend), connect(backend)
+    d = ino(c, "d")
+    assert ino(other, "d") == d and len(c.readdir(d)) == 1501
+    name = "sub" if what == "rmdir" else "f0003"
+    i = c.lookup(name, d).attr["ino"]
+    refresh(backend, c, "d/" + name)
+    held = Held(fake, None, lambda r: r.key == "d/" + name or r.query.get("prefix") == "d/" + name + "/")
+    call = c.start("GETATTR", ino=i)
+    assert held.held.wait(10)
+    if what == "rename":
+        other.ok("RENAME", parent=d, name=name, new_parent=d, new_name="moved")
+    else:
+        other.ok("RMDIR" if what == "rmdir" else "UNLINK", parent=d, name=name)
+    held.opened.set()
+    c.wait(call)
+    assert not there(c, name, d) and not there(other, name, d)
+    assert name not in c.readdir(d)
+    c.close()
+    other.close()
+
+
 def test_a_listing_that_fails_half_way_does_not_end_in_an_older_one(backend, fake):
     made = fill(fake, "d/f%04d", 2500)
     c = connect(backend)
