@@ -278,9 +278,11 @@ static int as_bucket(struct attach *a, struct attached *ret, char **why)
     if (o->socket)
         r = backend_named(&a->backend, o->socket);
     else
-        r = backend_private(&a->backend, o->cache_dir, why);
+        r = backend_private(&a->backend, o->cache_dir, o->cache, why);
     if (r == 0)
         r = try(a, ret, why);
+    if (r == 0 && o->cache && !a->backend.started)
+        note(a, "the backend was running already: its own cache counts, not this option");
     if (r == 0 && o->cache_dir && !a->backend.started)
         note(a, "the backend was running already: its own cache directory counts, not this one");
     return r;

@@ -50,7 +50,7 @@ int backend_named(struct backend *b, const char *socket)
     return b->socket ? 0 : -ENOMEM;
 }
 
-int backend_private(struct backend *b, const char *cache_wanted, char **why)
+int backend_private(struct backend *b, const char *cache_wanted, const char *keep, char **why)
 {
     _cleanup_(freep) char *dir = NULL, *state = NULL, *other = NULL;
     int r = place_socket_dir(&dir, why), fd;
@@ -69,7 +69,8 @@ int backend_private(struct backend *b, const char *cache_wanted, char **why)
     }
     *b = (struct backend){.socket = str_dup_printf("%s/s3proxyd.sock", dir),
                           .mine = true,
-                          .cache_wanted = cache_wanted};
+                          .cache_wanted = cache_wanted,
+                          .keep = keep};
     return b->socket ? 0 : -ENOMEM;
 }
 
@@ -123,11 +124,16 @@ static char **clean_env(void)
     return env;
 }
 
+static bool in_memory(const struct backend *b)
+{
+    return b->keep && str_eq(b->keep, "memory");
+}
+
 static int start_prepare(struct backend *b, struct start *s, char **why)
 {
     int r = place_state_dir(&s->state, why);
     if (r == 0)
-        r = place_cache_dir(b->cache_wanted, &s->cache, why);
+        r = in_memory(b) ? 0 : place_cache_dir(b->cache_wanted, &s->cache, why);
     if (r < 0)
         return r;
     s->program = find_program();
@@ -160,8 +166,8 @@ _Noreturn static void start_child(const struct backend *b, const struct start *s
     char *const argv[] = {(char *)"s3proxyd",
                           (char *)"--socket",
                           b->socket,
-                          (char *)"--cache-dir",
-                          s->cache,
+                          (char *)(s->cache ? "--cache-dir" : "--cache"),
+                          s->cache ? s->cache : (char *)"memory",
                           (char *)"--state-dir",
                           s->state,
                           (char *)"--idle-exit",

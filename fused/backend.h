@@ -13,11 +13,13 @@ struct backend {
     char *socket;
     bool mine;                /* private: start it when it is not there */
     const char *cache_wanted; /* use_cache, --data-dir; or NULL */
+    const char *keep;         /* disk or memory; or NULL */
     bool started;             /* by us, at least once */
 };
 
 int backend_named(struct backend *b, const char *socket); /* 0 | -ENOMEM */
-int backend_private(struct backend *b, const char *cache_wanted, char **ret_why);
+/* keep: --cache, or NULL */
+int backend_private(struct backend *b, const char *cache_wanted, const char *keep, char **ret_why);
 void backend_fini(struct backend *b);
 /* 0 | -ENOENT, -ECONNREFUSED (nobody listens) | other -errno; *ret_why: a text for the user, or
  * NULL */

@@ -344,6 +344,10 @@ static int check(struct opts *o, char **why)
         return fail(why, str_dup_printf("the mount point's name is empty"));
     if (o->allow_other && o->allow_root)
         return fail(why, str_dup_printf("allow-other and allow-root exclude each other"));
+    if (o->cache && !str_eq(o->cache, "disk") && !str_eq(o->cache, "memory"))
+        return fail(why, str_dup_printf("cache is disk or memory"));
+    if (o->cache && str_eq(o->cache, "memory") && o->cache_dir)
+        return fail(why, str_dup_printf("a cache in memory has no directory"));
     if (o->passthrough && !str_eq(o->passthrough, "auto") && !str_eq(o->passthrough, "off"))
         return fail(why, str_dup_printf("passthrough is auto or off"));
     if (o->access_key && !o->secret_key && !o->secret_key_file)
@@ -396,9 +400,10 @@ int opts_parse(int argc, char **argv, struct opts *o, char **why)
 
 void opts_fini(struct opts *o)
 {
-    char **texts[] = {&o->source,      &o->mountpoint,      &o->endpoint, &o->region,   &o->profile,
-                      &o->passwd_file, &o->secret_key_file, &o->socket,   &o->cache_dir,
-                      &o->passthrough};
+    char **texts[] = {&o->source,          &o->mountpoint, &o->endpoint,
+                      &o->region,          &o->profile,    &o->passwd_file,
+                      &o->secret_key_file, &o->socket,     &o->cache_dir,
+                      &o->passthrough,     &o->cache};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         free(*texts[i]);
         *texts[i] = NULL;

@@ -17,6 +17,7 @@ struct opts {
     char *source, *mountpoint, *prefetch;
     char *endpoint, *region, *profile, *passwd_file, *secret_key_file, *socket, *cache_dir;
     char *passthrough; /* NULL, auto or off */
+    char *cache;       /* NULL, disk or memory */
     struct secret *access_key, *secret_key, *session_token;
     uint64_t rw, addressing, insecure_http, anonymous, cto, direct_io, allow_other, allow_root,
         auto_unmount, remount, foreground, debug, help, version;

@@ -20,6 +20,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
+#include "s3proxyd/cache/memory.h"
 #include "s3proxyd/conf/conf.h"
 #include "s3proxyd/rpc/rpc.h"
 
@@ -36,6 +37,7 @@ struct daemon {
     struct pool *pool;
     struct net *net;
     struct db *db;
+    struct memory_dir *memory; /* cache=memory */
     struct cache *cache;
     struct spool_dir *spools;
     struct fs *fs;
@@ -48,7 +50,7 @@ struct daemon {
 };
 
 struct options {
-    const char *config, *socket, *cache_dir, *state_dir;
+    const char *config, *socket, *cache_dir, *state_dir, *keep;
     uint64_t cache_size, idle_exit;
     bool have_cache_size, have_idle_exit, check, options_table;
 };
@@ -60,6 +62,7 @@ static void usage(FILE *out)
           "      --config FILE      volumes and limits; see s3proxyd.conf(5)\n"
           "      --socket PATH      listen here (" SYSTEM_SOCKET ")\n"
           "      --cache-dir DIR    what was read (" SYSTEM_CACHE ")\n"
+          "      --cache KIND       keep it on disk or in memory (disk)\n"
           "      --state-dir DIR    inode numbers and unsaved data (" SYSTEM_STATE ")\n"
           "      --cache-size SIZE  most bytes in the cache, e.g. 64M, 10G\n"
           "      --idle-exit SECS   end after so long without clients and unsaved data\n"
@@ -77,6 +80,7 @@ enum {
     OPT_SOCKET,
     OPT_CACHE_DIR,
     OPT_STATE_DIR,
+    OPT_CACHE,
     OPT_CACHE_SIZE,
     OPT_IDLE,
     OPT_CHECK,
@@ -101,17 +105,23 @@ static int parse_number(int c, const char *arg, struct options *o)
 /* -1: go on; else the exit code. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option longs[] = {
-        {"config", 1, NULL, OPT_CONFIG},         {"socket", 1, NULL, OPT_SOCKET},
-        {"cache-dir", 1, NULL, OPT_CACHE_DIR},   {"state-dir", 1, NULL, OPT_STATE_DIR},
-        {"cache-size", 1, NULL, OPT_CACHE_SIZE}, {"idle-exit", 1, NULL, OPT_IDLE},
-        {"check-config", 0, NULL, OPT_CHECK},    {"print-options", 0, NULL, OPT_TABLE},
-        {"foreground", 0, NULL, 'f'},            {"help", 0, NULL, 'h'},
-        {"version", 0, NULL, 'V'},               {NULL, 0, NULL, 0}};
-    const char **strings[] = {&o->config, &o->socket, &o->cache_dir, &o->state_dir};
+    static const struct option longs[] = {{"config", 1, NULL, OPT_CONFIG},
+                                          {"socket", 1, NULL, OPT_SOCKET},
+                                          {"cache-dir", 1, NULL, OPT_CACHE_DIR},
+                                          {"state-dir", 1, NULL, OPT_STATE_DIR},
+                                          {"cache", 1, NULL, OPT_CACHE},
+                                          {"idle-exit", 1, NULL, OPT_IDLE},
+                                          {"cache-size", 1, NULL, OPT_CACHE_SIZE},
+                                          {"foreground", 0, NULL, 'f'},
+                                          {"check-config", 0, NULL, OPT_CHECK},
+                                          {"print-options", 0, NULL, OPT_TABLE},
+                                          {"help", 0, NULL, 'h'},
+                                          {"version", 0, NULL, 'V'},
+                                          {NULL, 0, NULL, 0}};
+    const char **strings[] = {&o->config, &o->socket, &o->cache_dir, &o->state_dir, &o->keep};
     int c;
     while ((c = getopt_long(argc, argv, "fhV", longs, NULL)) != -1) {
-        if (c >= OPT_CONFIG && c <= OPT_STATE_DIR) {
+        if (c >= OPT_CONFIG && c <= OPT_CACHE) {
             *strings[c - OPT_CONFIG] = optarg;
         } else if (c == OPT_CACHE_SIZE || c == OPT_IDLE) {
             if (parse_number(c, optarg, o))
@@ -131,6 +141,10 @@ static int parse(int argc, char **argv, struct options *o)
             fputs("Try 's3proxyd --help'.\n", stderr);
             return 1;
         }
+    }
+    if (o->keep && !str_eq(o->keep, "disk") && !str_eq(o->keep, "memory")) {
+        fprintf(stderr, "s3proxyd: --cache is disk or memory, not %s\n", o->keep);
+        return 1;
     }
     if (optind < argc) {
         fprintf(stderr, "s3proxyd: unexpected word: %s\n", argv[optind]);
@@ -168,6 +182,8 @@ static int load_conf(const struct options *o, struct daemon *d)
         r = set_path(&d->conf->cache_dir, o->cache_dir, SYSTEM_CACHE);
     if (r == 0)
         r = set_path(&d->conf->state_dir, o->state_dir, SYSTEM_STATE);
+    if (r == 0 && o->keep)
+        d->conf->cache_memory = str_eq(o->keep, "memory");
     if (o->have_cache_size)
         d->conf->cache_size_bytes = o->cache_size;
     if (o->have_idle_exit)
@@ -232,14 +248,29 @@ static int make_dir(const char *path)
     return say(r, path, NULL);
 }
 
+static int place_in_memory(struct conf *conf, struct memory_dir **ret)
+{
+    const char *why;
+    int r = memory_dir_new(ret, &why);
+    if (r < 0)
+        return say(r, "/dev/shm", why);
+    free(conf->cache_dir);
+    conf->cache_dir = strdup(memory_dir_path(*ret));
+    conf->cache_size_bytes = memory_share(conf->cache_size_bytes);
+    conf->min_free_bytes = memory_spare(conf->min_free_bytes);
+    return conf->cache_dir ? 0 : -ENOMEM;
+}
+
 static int open_files(struct daemon *d)
 {
-    const struct conf *conf = d->conf;
+    struct conf *conf = d->conf;
     const char *why = NULL;
-    if (make_dir(conf->cache_dir) < 0 || make_dir(conf->state_dir) < 0)
+    int r = conf->cache_memory ? place_in_memory(conf, &d->memory) : make_dir(conf->cache_dir);
+    if (r < 0 || make_dir(conf->state_dir) < 0)
         return -EIO;
-    struct cache_config cache = {conf->cache_dir, conf->cache_size_bytes, conf->min_free_bytes};
-    int r = cache_new(d->loop, d->pool, &cache, &d->cache, &why);
+    struct cache_config cache = {conf->cache_dir, conf->cache_size_bytes, conf->min_free_bytes,
+                                 conf->cache_memory};
+    r = cache_new(d->loop, d->pool, &cache, &d->cache, &why);
     if (r < 0)
         return say(r, conf->cache_dir, why);
     r = db_new(d->mailbox, conf->state_dir, &d->db, &why);
@@ -332,6 +363,7 @@ static void shut_down(struct daemon *d, int code)
             spool_dir_free(d->spools);
         if (d->cache)
             cache_free(d->cache);
+        memory_dir_free(d->memory);
         if (d->db)
             db_free(d->db);
         if (d->net)
@@ -345,6 +377,7 @@ static void shut_down(struct daemon *d, int code)
         conf_free(d->conf);
     } else {
         db_free(d->db);
+        memory_dir_free(d->memory);
         _exit(code); /* threads still work: nothing they may use is taken apart under them */
     }
 }

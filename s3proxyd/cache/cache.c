@@ -195,7 +195,8 @@ int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *c
                             .objects_fd = -1,
                             .lock_fd = -1,
                             .size_bytes = config->size_bytes,
-                            .min_free_bytes = config->min_free_bytes};
+                            .min_free_bytes = config->min_free_bytes,
+                            .memory = config->memory};
     list_init(&cache->lru);
     list_init(&cache->promised);
     list_init(&cache->queue);

@@ -28,6 +28,7 @@ struct cache_config {
     const char *dir;           /* created 0700; locked against a second backend */
     uint64_t size_bytes;       /* hard bound */
     uint64_t min_free_bytes;
+    bool memory; /* the directory is in memory: what is free of that counts as well */
 };
 /* 0 | -EBUSY (another backend owns the directory) | -EOPNOTSUPP (no hole punching, or FUSE) | -errno */
 int cache_new(struct loop *loop, struct pool *pool, const struct cache_config *config,

@@ -37,6 +37,7 @@ struct cache {
     char *dir;
     int dir_fd, objects_fd, lock_fd;
     uint64_t size_bytes, min_free_bytes;
+    bool memory;
     struct side_boot boot;
     struct table entries;
     struct list lru;

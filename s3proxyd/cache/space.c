@@ -15,6 +15,7 @@
 #include "s3proxyd/cache/entry.h"
 #include "s3proxyd/cache/fetch.h"
 #include "s3proxyd/cache/fill.h"
+#include "s3proxyd/cache/memory.h"
 #include "s3proxyd/cache/promise.h"
 
 #define EVICT_STEP_BLOCKS 64u /* fewer, larger holes: at least 1 MiB where there is so much */
@@ -28,9 +29,12 @@ static uint64_t free_bytes(const struct cache *cache)
 {
     struct statvfs st;
 
+    uint64_t memory = cache->memory ? memory_available() : UINT64_MAX;
+
     if (fstatvfs(cache->objects_fd, &st) < 0)
-        return UINT64_MAX; /* the bound alone decides */
-    return (uint64_t)st.f_bavail * st.f_frsize;
+        return memory; /* not known: the bound alone decides */
+    uint64_t disk = (uint64_t)st.f_bavail * st.f_frsize;
+    return MIN(disk, memory);
 }
 
 void space_release(struct cache *cache, struct cache_entry *entry, uint64_t bytes)

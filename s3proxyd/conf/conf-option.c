@@ -136,8 +136,10 @@ static int set_word(const struct conf_option *o, void *field, const char *value,
 {
     static const char *const bools[] = {"no", "yes", NULL}, *const modes[] = {"ro", "rw", NULL};
     static const char *const addrs[] = {"auto", "path", "virtual", NULL};
+    static const char *const keeps[] = {"disk", "memory", NULL};
     int i = parse_word(o->type == CONF_BOOL   ? bools
                        : o->type == CONF_MODE ? modes
+                       : o->type == CONF_KEEP ? keeps
                                               : addrs,
                        value, why);
 
@@ -235,6 +237,7 @@ int conf_option_set(const struct conf_option *option, void *target, const char *
     case CONF_TTL:
         return set_number(option, field, value, why);
     case CONF_BOOL:
+    case CONF_KEEP:
     case CONF_MODE:
     case CONF_ADDR:
         return set_word(option, field, value, why);
@@ -262,12 +265,13 @@ int conf_option_defaults(enum conf_section section, void *target)
 }
 
 static const char *const type_names[] = {
-    [CONF_PATH] = "path",       [CONF_STR] = "text",
-    [CONF_SIZE] = "size",       [CONF_COUNT] = "number",
-    [CONF_SECONDS] = "seconds", [CONF_TTL] = "seconds",
-    [CONF_BOOL] = "yes|no",     [CONF_SECRET] = "text",
-    [CONF_MODE] = "ro|rw",      [CONF_ADDR] = "auto|path|virtual",
-    [CONF_USERS] = "names",     [CONF_GROUPS] = "names",
+    [CONF_PATH] = "path",        [CONF_STR] = "text",
+    [CONF_SIZE] = "size",        [CONF_COUNT] = "number",
+    [CONF_SECONDS] = "seconds",  [CONF_TTL] = "seconds",
+    [CONF_BOOL] = "yes|no",      [CONF_SECRET] = "text",
+    [CONF_MODE] = "ro|rw",       [CONF_ADDR] = "auto|path|virtual",
+    [CONF_KEEP] = "disk|memory", [CONF_USERS] = "names",
+    [CONF_GROUPS] = "names",
 };
 
 void conf_print_options(void)

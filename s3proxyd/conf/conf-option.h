@@ -19,6 +19,7 @@ enum conf_type {
     CONF_SECONDS,
     CONF_TTL,
     CONF_BOOL,
+    CONF_KEEP,
     CONF_SECRET,
     CONF_MODE,
     CONF_ADDR,

@@ -29,6 +29,7 @@ struct conf_volume {
 
 struct conf {
     char *socket_path, *cache_dir, *state_dir; /* absolute, or NULL for the defaults of main.c */
+    bool cache_memory;                         /* cache_dir is not used then */
     uint64_t cache_size_bytes;                 /* hard bound of the read cache */
     uint64_t min_free_bytes;                   /* kept free on the cache's file system */
     uint64_t spool_size_bytes;                 /* bound of unsaved data on disk */

@@ -22,6 +22,18 @@ def noise(n, seed=1):
     return random.Random(seed).randbytes(n)
 
 
+def disk_bytes(directory):
+    """What the files below it take; they come and go meanwhile."""
+    total = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(root, name)).st_blocks * 512
+            except FileNotFoundError:
+                pass
+    return total
+
+
 def python_as(box, user, program):
     """What a Python program prints that another user runs: it has `os` and `proto`, with copies of what
     they need where any user can read them."""

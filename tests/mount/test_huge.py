@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from helpers import noise
+from helpers import disk_bytes, noise
 from util import pss_kib
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
@@ -18,18 +18,6 @@ SIZE = 5 * TIB
 # A stream nobody can compress, made as fast as it is read.
 STREAM = "openssl enc -aes-128-ctr -nosalt -K 00112233445566778899aabbccddeeff -iv %032d -in /dev/zero " \
          "2>/dev/null | head -c %d > %s"
-
-
-def disk_bytes(directory):
-    """What the files below it take; they come and go meanwhile."""
-    total = 0
-    for root, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += os.stat(os.path.join(root, name)).st_blocks * 512
-            except FileNotFoundError:
-                pass
-    return total
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ static void test_mistakes_are_told_with_their_line(void **state)
 {
     (void)state;
     expect_error("x = 1\n", "F:1: option `x` stands before any section");
-    expect_error("\n[s3proxyd]\ncache = 1\n", "F:3: unknown option `cache` in [s3proxyd]");
+    expect_error("\n[s3proxyd]\ncash = 1\n", "F:3: unknown option `cash` in [s3proxyd]");
     expect_error("[s3proxyd]\nbucket = b\n", "F:2: unknown option `bucket` in [s3proxyd]");
     expect_error("[s3proxyd]\nnonsense\n", "F:2: neither `name = value` nor [section]");
     expect_error("[s3proxyd\n", "F:1: section without a closing bracket");
