@@ -237,7 +237,11 @@ static void idle_tick(void *arg)
 
 static int say(int r, const char *what, const char *detail)
 {
-    if (r < 0)
+    /* Where the detail is no more than what was tried, the reason belongs to it. */
+    bool reason = r == -EROFS || r == -EACCES || r == -ENOSPC || r == -EDQUOT || r == -EIO;
+    if (r < 0 && detail && reason)
+        fprintf(stderr, "s3proxyd: %s: %s: %s\n", what, detail, strerror(-r));
+    else if (r < 0)
         fprintf(stderr, "s3proxyd: %s: %s\n", what, detail ? detail : strerror(-r));
     return r;
 }

@@ -240,3 +240,13 @@ def test_the_cache_disk_becomes_read_only(box, disk, fake):
     b.start()
     assert m.read("half") == DATA and m.read("other") == noise(3 * MIB, 3) and m.read("o") == b"newer"
     fine(b, m, fake)
+
+
+def test_a_read_only_cache_directory_is_refused(box, need_root):
+    at = box.mkdir("cache-p", mode=0o700)
+    box.sh("mount --bind %s %s && mount -o remount,bind,ro %s" % (at, at, at))
+    box.cleanups.append(lambda: box.sh("umount -l " + at))
+    done = box.sh("%s --socket %s --cache-dir %s --state-dir %s" %
+                  (box.programs.backend, box.path("s"), at, box.mkdir("state-p", mode=0o700)), check=False)
+    assert done.returncode == 1 or done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "read-only" in done.stderr.lower(), done.stderr

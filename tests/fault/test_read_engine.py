@@ -34,7 +34,9 @@ def fetched(fake, key="o"):
 
 
 # --- ranges ------------------------------------------------------------------------------------------
-EDGES = sorted({n + d for n in (BLOCK, 64 * BLOCK, 512 * KIB, MIB, REQUEST, 2 * REQUEST) for d in (-1, 0, 1)})
+# Blocks, what OPEN brings, what the kernel asks for, what is passed to it, windows and requests.
+EDGES = sorted({n + d for n in (4 * KIB, BLOCK, 64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, 64 * BLOCK, 4 * MIB,
+                                REQUEST, 2 * REQUEST) for d in (-1, 0, 1)})
 
 
 def test_sizes_at_every_edge(fm, fake):
@@ -55,6 +57,16 @@ def test_reads_around_every_edge(fm, fake):
             for offset, n in ((at - 3, 6), (at, 1), (at - 1, 1)):
                 assert os.pread(f.fileno(), n, offset) == data[offset:offset + n], (offset, n)
     assert fetched(fake) < 3 * MIB, "single reads fetch about what they want"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [-1, 0, 1])
+def test_size_of_the_largest_window(fm, fake, d):
+    data = noise(16 * REQUEST + d)
+    fake.put("b", "o", data)
+    fm.ls()
+    assert fm.read("o") == data
+    assert fetched(fake) == len(data)
 
 
 def test_sixty_four_readers_fetch_each_byte_once(fm, fake):

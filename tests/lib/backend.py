@@ -10,9 +10,10 @@ from util import alive, kill, wait_until
 
 
 class Backend:
-    def __init__(self, box, config=None, args=(), user=None, name="p", env=None, expect_exit=False):
+    def __init__(self, box, config=None, args=(), user=None, name="p", env=None, expect_exit=False,
+                 wrap=()):
         self.box, self.user, self.name = box, user, name
-        self.extra, self.env = list(args), env
+        self.extra, self.env, self.wrap = list(args), env, list(wrap)
         self.socket = box.path("run-" + name, "sock")
         self.cache_dir = box.mkdir("cache-" + name, user, 0o700)
         self.state_dir = box.mkdir("state-" + name, user, 0o700)
@@ -39,7 +40,7 @@ class Backend:
                 "--state-dir", self.state_dir, "--foreground"]
         if self.config_path:
             argv += ["--config", self.config_path]
-        return self.box.argv_as(self.user, argv + self.extra)
+        return self.box.argv_as(self.user, self.wrap + argv + self.extra)
 
     def start(self, wait=True):
         self.box.watch.add(self.log)
