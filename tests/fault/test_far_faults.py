@@ -35,7 +35,7 @@ class Reader(threading.Thread):
 
 # --- the name --------------------------------------------------------------------------------------------
 class Names:
-    """What names mean to one backend: files of its own over those in /etc, in a mount namespace of its own."""
+    """What names mean to one backend: its own files over those in /etc, in a mount namespace of its own."""
     NAME = "store.hafiz.test"
 
     def __init__(self, box):
@@ -73,18 +73,20 @@ def test_the_name_is_gone_for_a_while(box, need_root, fake):
         names.known(False)
         time.sleep(62)
         asked = fake.count()
-        with box.limit(150):
-            reader = Reader(os.pread, f.fileno(), 1000, 4 * MIB)
-            lister = Reader(m.ls, "d")
+        with box.limit(200):
+            given_up = [Reader(os.pread, f.fileno(), 1000, 4 * MIB), Reader(m.ls, "d")]
             time.sleep(5)
-            assert reader.result is None and lister.result is None, "given up at once"
-            lister.join(60)
-            assert lister.result in (errno.EIO, errno.ETIMEDOUT)
-            assert reader.result is None and fake.count() == asked, "asked whom?"
-            assert "cannot resolve" in box.watch.text()
+            assert not [r for r in given_up if r.result is not None], "given up at once"
+            # Twice 45 s: the kernel reads a page again, a name is looked for in another way.
+            for r in given_up:
+                r.join(110)
+                assert r.result in (errno.EIO, errno.ETIMEDOUT)
+            patient = Reader(os.pread, f.fileno(), 1000, 5 * MIB)
+            time.sleep(4)
+            assert patient.result is None and fake.count() == asked, "asked whom?"
             names.known()
-            reader.join(30)
-            assert reader.result == data[4 * MIB:4 * MIB + 1000]
+            patient.join(40)
+            assert patient.result == data[5 * MIB:5 * MIB + 1000]
             wait_until("the listing", lambda: m.ls("d") == ["x"], 30)
         assert b"".join(iter(lambda: f.read(MIB), b"")) == data[100:]
 

@@ -35,8 +35,8 @@ def fetched(fake, key="o"):
 
 # --- ranges ------------------------------------------------------------------------------------------
 # Blocks, what OPEN brings, what the kernel asks for, what is passed to it, windows and requests.
-EDGES = sorted({n + d for n in (4 * KIB, BLOCK, 64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, 64 * BLOCK, 4 * MIB,
-                                REQUEST, 2 * REQUEST) for d in (-1, 0, 1)})
+EDGES = sorted({n + d for n in (4 * KIB, BLOCK, 64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, 64 * BLOCK,
+                                4 * MIB, REQUEST, 2 * REQUEST) for d in (-1, 0, 1)})
 
 
 def test_sizes_at_every_edge(fm, fake):
