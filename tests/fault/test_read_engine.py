@@ -196,6 +196,7 @@ def objects(backend, end=".data"):
 def drop_pages(m):
     """Of the mount: by a new one, as the kernel's cache would answer."""
     m.unmount()
+    m.wait_end()
     return m.start()
 
 
@@ -214,6 +215,7 @@ def kept(box, fake):
     b, m = mounted(box, fake)
     assert m.read("o") == data
     m.unmount()
+    m.wait_end()
     b.stop()
     return b, m, data
 
