@@ -15,7 +15,7 @@ HELPER = "/sbin/mount.fuse.hafiz"
 
 @pytest.fixture(autouse=True)
 def one_at_a_time(need_root):
-    """They all put their program at the same place. Autouse comes first, so it lasts until the box is closed."""
+    """They all put their program at the same place. Autouse comes first: until the box is closed."""
     with open("/run/lock/hafiz-tests-mount8", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
