@@ -31,6 +31,7 @@ struct handle {
     _Atomic int error; /* 0, or what every further call gets */
     _Atomic bool released;
     _Atomic uint64_t tell_at; /* 0, or where the backend wants to hear that the reader has come */
+    uint64_t stream_from, stream_to; /* behind.c's, under its lock */
     _Atomic uint64_t changes, saved; /* changes the backend has taken, has saved */
     _Atomic bool counted;        /* as open, by pass.c, which owns the next two: */
     bool pass_mapped;            /* only mappings pass, and are of an older version */

@@ -27,12 +27,14 @@
 
 #define PENDING_MAX 4096u
 
-enum { EVERYTHING = 0, INODE = 1, ENTRY = 2 }; /* INVALIDATE's `what` */
+/* INVALIDATE's `what`, and one of our own: pages that nobody needs twice (behind.c). */
+enum { EVERYTHING = 0, INODE = 1, ENTRY = 2, BEHIND = 3 };
 
 struct push {
     struct table_node node;
     struct list link;
     uint64_t what, ino, data;
+    uint64_t from, to; /* BEHIND: bytes */
     size_t len;
     char name[PROTO_NAME_MAX_BYTES + 1];
 };
@@ -72,11 +74,32 @@ static void want_everything(void)
     pthread_cond_broadcast(&changed);
 }
 
-static void enqueue(const struct msg_invalidate_req *m)
+/* p is taken. One that says the same and still waits is told the rest instead. 0 | -ENOMEM */
+static int enqueue(struct push *p)
+{
+    uint64_t hash = table_hash_u64(p->ino ^ p->what << 62) ^ table_hash_bytes(p->name, p->len);
+    struct table_node *node = table_find(&pending, hash, same_push, p);
+
+    if (node) {
+        struct push *old = container_of(node, struct push, node);
+        old->data |= p->data;
+        old->from = MIN(old->from, p->from);
+        old->to = MAX(old->to, p->to);
+        free(p);
+        return 0;
+    }
+    if (table_add(&pending, &p->node, hash) < 0) {
+        free(p);
+        return -ENOMEM;
+    }
+    list_add_tail(&queue, &p->link);
+    pthread_cond_broadcast(&changed);
+    return 0;
+}
+
+static void enqueue_invalidate(const struct msg_invalidate_req *m)
 {
     struct push *p = calloc(1, sizeof(*p));
-    uint64_t hash =
-        table_hash_u64(m->ino ^ m->what << 62) ^ table_hash_bytes(m->name.s, m->name.len);
 
     if (!p || m->what == EVERYTHING || m->what > ENTRY || pending.count >= PENDING_MAX) {
         free(p);
@@ -85,23 +108,35 @@ static void enqueue(const struct msg_invalidate_req *m)
     }
     *p = (struct push){.what = m->what, .ino = m->ino, .data = m->data, .len = m->name.len};
     memcpy(p->name, m->name.s ? m->name.s : "", p->len);
-    struct table_node *old = table_find(&pending, hash, same_push, p);
-    if (old) {
-        container_of(old, struct push, node)->data |= p->data;
-        free(p);
-    } else if (table_add(&pending, &p->node, hash) < 0) {
-        free(p);
+    if (enqueue(p) < 0)
         want_everything();
-    } else {
-        list_add_tail(&queue, &p->link);
-        pthread_cond_broadcast(&changed);
-    }
+}
+
+void notify_drop_pages(uint64_t ino, uint64_t from, uint64_t to)
+{
+    struct push *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return;
+    *p = (struct push){.what = BEHIND, .ino = ino, .from = from, .to = to};
+    pthread_mutex_lock(&lock);
+    if (pending.count < PENDING_MAX)
+        (void)enqueue(p); /* without memory they stay */
+    else
+        free(p);
+    pthread_mutex_unlock(&lock);
 }
 
 /* offset -1: attributes only, and the kernel does not wait for reads. Unknown inodes are fine. */
 static void apply_inode(const struct daemon *d, uint64_t ino, bool data)
 {
     fuse_lowlevel_notify_inval_inode(d->session, daemon_ino_out(d, ino), data ? 0 : -1, 0);
+}
+
+static void apply_pages(const struct daemon *d, const struct push *p)
+{
+    fuse_lowlevel_notify_inval_inode(d->session, daemon_ino_out(d, p->ino), (off_t)p->from,
+                                     (off_t)(p->to - p->from));
 }
 
 static void apply_entry(const struct daemon *d, uint64_t parent, const char *name, size_t len)
@@ -139,6 +174,8 @@ void *notify_apply_thread(void *arg)
             apply_inode(d, d->root, true);
         if (p && p->what == INODE)
             apply_inode(d, p->ino, p->data);
+        else if (p && p->what == BEHIND)
+            apply_pages(d, p);
         else if (p)
             apply_entry(d, p->ino, p->name, p->len);
         free(p);
@@ -211,7 +248,7 @@ static int take_frame(struct daemon *d, const struct frame *f, uint64_t gen)
         handle_forget_bytes(m.what == EVERYTHING ? 0 : m.ino);
     pthread_mutex_lock(&lock);
     if (gen == generation)
-        enqueue(&m);
+        enqueue_invalidate(&m);
     pthread_mutex_unlock(&lock);
     return 0;
 }

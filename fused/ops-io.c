@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fused/ahead.h"
+#include "fused/behind.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/must.h"
 
@@ -93,6 +94,8 @@ static void read_answer(struct req *r, const struct client_reply *reply)
         req_reply_err(r, e);
         return;
     }
+    if (!rep.inline_data)
+        behind_read(r->h, r->offset, r->offset + got);
     fuse_req_t fuse = req_take(r);
     if (fuse)
         fuse_reply_buf(fuse, bytes, got);
@@ -109,6 +112,7 @@ void ops_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t off, struct fu
         fuse_reply_err(fuse, !h ? EBADF : h->error != 0 ? req_errno(h->error) : EINVAL);
     } else if (read_local(h, (uint64_t)off, size, &got) == 0) {
         struct daemon *d = fuse_req_userdata(fuse);
+        behind_read(h, (uint64_t)off, (uint64_t)off + got);
         fuse_reply_buf(fuse, own_buffer(), got);
         ahead_come(d, h, (uint64_t)off + got);
     } else {
