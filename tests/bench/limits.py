@@ -70,7 +70,7 @@ def bare_fuse(run, row):
     client = BareFuse(os.path.join(run.world.dir, "bare"), "")
     try:
         client.start()
-        run.world.fresh(server=False)
+        run.world.fresh(server=False, large=True)
         run.at = client.at
         return {"seconds": row(run)["seconds"]}
     finally:
@@ -78,7 +78,7 @@ def bare_fuse(run, row):
 
 
 def cold(run, row):
-    run.world.fresh(server=False)
+    run.world.fresh(server=False, large=True)
     return local(run, row)
 
 

@@ -24,6 +24,7 @@ class Run:
     client: typing.Any
     at: str
     user: str = ""
+    second: str = ""  # a second mount of the session's
 
     @property
     def data(self):
@@ -118,6 +119,14 @@ def second_user(run):
     run.user = run.client.users[1]
 
 
+def first_user_again(run):
+    run.second, run.at, run.user = run.at, run.client.at, run.client.users[0]
+
+
+def second_user_again(run):
+    run.at, run.user = run.second, run.client.users[1]
+
+
 @dataclasses.dataclass
 class Row:
     id: str
@@ -126,6 +135,10 @@ class Row:
     before: typing.Callable = None  # not measured
     only: str = ""  # hafiz: nobody else can do it
     shown: bool = True  # False: only there to fill the cache
+
+    @property
+    def large(self):
+        return self.run in (sequential, model)
 
 
 @dataclasses.dataclass
@@ -144,7 +157,10 @@ def sessions():
                  Row("model2", "model load through a second mount", model, second_mount, "hafiz")]),
         Session([Row("fill-users", "", model, shown=False),
                  Row("model-user", "model load through a second user's mount", model, second_user,
-                     "hafiz")], users=True),
+                     "hafiz"),
+                 Row("fill-user", "", sequential, first_user_again, shown=False),
+                 Row("reread-user", "the 1 GiB from the cache on disk, through a second user's mount",
+                     sequential, second_user_again, "hafiz")], users=True),
         Session([Row("fill", "", sequential, shown=False),
                  Row("reread", "the 1 GiB again, from the cache on disk", sequential)], disk_cache=True),
         Session([Row("rand64", "400 random reads of 64 KiB by 8 threads", random_64k)]),
