@@ -27,9 +27,9 @@ struct sidecar_head {
     _Atomic uint64_t seq;       /* raised before and after bits are cleared, then the hole is punched */
     _Atomic uint64_t revoked;   /* not 0: ask the backend for every read */
     _Atomic uint64_t promised;  /* not 0: whole, and in this boot no block of it goes (OPEN's `whole`) */
-    uint64_t
-        sealed_time_ns;  /* the backend's own: mtime of the data file when it was last closed … */
-    uint64_t sealed_sum; /* … and what `present` and `promised` were then */
+    /* The backend's own, of when nobody had it open any more: mtime of the data file, and what
+     * `present` was. */
+    uint64_t sealed_time_ns, sealed_sum;
 };
 
 /* For guard_new(): a sidecar that was cut below a mapping serves nothing any more. */

@@ -13,6 +13,12 @@
 #define EIGHTHS 8u
 #define RATE_MIN 1.0 /* bytes a second; below it there is no telling how long */
 
+enum { BYTES = 1, COUNTS = 2, RATE = 4, LEFT = 8 };
+/* What is told: as much as there is room for. */
+static const unsigned levels[] = {BYTES | COUNTS | RATE | LEFT, BYTES | RATE | LEFT, BYTES | LEFT,
+                                  LEFT, 0};
+#define BAR_LEVELS 2u /* and beside these, a bar */
+
 static unsigned percent(const struct ctl_progress *p)
 {
     if (p->total_bytes == 0)
@@ -51,50 +57,71 @@ static int add_left(const struct ctl_progress *p, struct str *out)
                     : str_addf(out, "  %u:%02u:%02u left", t / 3600, t / 60 % 60, t % 60);
 }
 
-/* All but the bar. */
-static int add_numbers(const struct ctl_progress *p, bool counts, struct str *out)
+static int add_bytes(const struct ctl_progress *p, struct str *out)
 {
-    const char *more = p->total_known ? "" : "+";
-    int r = p->total_known ? str_addf(out, "%3u%%  ", percent(p)) : str_add(out, "counting  ");
+    int r = str_add(out, "  ");
     if (r == 0)
         r = ctl_add_bytes(out, p->bytes);
     if (r == 0)
         r = str_add(out, " of ");
     if (r == 0)
         r = ctl_add_bytes(out, p->total_bytes);
+    return r == 0 && !p->total_known ? str_add(out, "+") : r;
+}
+
+static int add_counts(const struct ctl_progress *p, struct str *out)
+{
+    int r = str_add(out, "  ");
     if (r == 0)
-        r = str_addf(out, "%s  ", more);
-    if (r == 0 && counts)
         r = ctl_add_count(out, p->objects);
-    if (r == 0 && counts)
+    if (r == 0)
         r = str_add(out, "/");
-    if (r == 0 && counts)
+    if (r == 0)
         r = ctl_add_count(out, p->total_objects);
-    if (r == 0 && counts)
-        r = str_addf(out, "%s objects  ", more);
+    return r == 0 ? str_addf(out, "%s objects", p->total_known ? "" : "+") : r;
+}
+
+/* Before anything was fetched there is none. */
+static int add_rate(const struct ctl_progress *p, struct str *out)
+{
+    if (p->bytes <= p->present_bytes)
+        return 0;
+    int r = str_add(out, "  ");
     if (r == 0)
         r = ctl_add_bytes(out, (uint64_t)p->rate);
-    if (r == 0)
-        r = str_add(out, "/s");
-    return r == 0 ? add_left(p, out) : r;
+    return r == 0 ? str_add(out, "/s") : r;
+}
+
+/* All but the bar. */
+static int add_numbers(const struct ctl_progress *p, unsigned what, struct str *out)
+{
+    int r = p->total_known ? str_addf(out, "%3u%%", percent(p)) : str_add(out, "counting");
+    if (r == 0 && what & BYTES)
+        r = add_bytes(p, out);
+    if (r == 0 && what & COUNTS)
+        r = add_counts(p, out);
+    if (r == 0 && what & RATE)
+        r = add_rate(p, out);
+    return r == 0 && what & LEFT ? add_left(p, out) : r;
 }
 
 int ctl_progress_line(const struct ctl_progress *p, unsigned width, bool bar, bool utf8,
                       struct str *out)
 {
-    _cleanup_(str_fini) struct str numbers = STR_NULL, fewer = STR_NULL;
-    int r = add_numbers(p, true, &numbers);
-    if (r == 0)
-        r = add_numbers(p, false, &fewer);
-    if (r < 0)
-        return r;
-    if (!bar)
-        return str_add(out, numbers.s);
-    const struct str *text = numbers.len + BAR_MIN + 1 <= width ? &numbers : &fewer;
-    if (text->len + BAR_MIN + 1 <= width && p->total_known) {
-        r = add_bar(p, MIN(width - 1 - (unsigned)text->len, BAR_MAX), utf8, out);
-        if (r == 0)
-            r = str_add(out, " ");
+    for (unsigned i = 0; i < ARRAY_SIZE(levels); i++) {
+        _cleanup_(str_fini) struct str text = STR_NULL;
+        int r = add_numbers(p, levels[i], &text);
+        if (r < 0)
+            return r;
+        bool beside = bar && p->total_known && text.len + BAR_MIN + 1 <= width;
+        if (bar && (text.len > width || (!beside && p->total_known && i + 1 < BAR_LEVELS)))
+            continue;
+        if (beside && i < BAR_LEVELS) {
+            r = add_bar(p, MIN(width - 1 - (unsigned)text.len, BAR_MAX), utf8, out);
+            if (r == 0)
+                r = str_add(out, " ");
+        }
+        return r < 0 ? r : str_add(out, text.s);
     }
-    return r < 0 ? r : str_addn(out, text->s, MIN(text->len, (size_t)width));
+    return 0; /* not even a percentage */
 }

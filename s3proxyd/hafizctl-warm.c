@@ -321,6 +321,8 @@ static int say_full(const struct warming *w, const char *word)
         r = ctl_add_bytes(&out, MIN(room, size));
     if (r == 0 && room < size)
         r = str_add(&out, " of the disk");
+    if (r == 0 && w->progress.bytes < MIN(room, size) / 2 && w->progress.objects)
+        r = str_add(&out, "; small objects take 12 KiB each");
     return ctl_fail("%s: %s)", word, r == 0 ? out.s : strerror(-r));
 }
 

@@ -15,6 +15,7 @@
 _Static_assert(PLAN_REQUEST_MAX_BYTES % BLOCK_BYTES == 0, "whole blocks");
 
 #define READER_QUIET_NS NS_PER_S /* between two reads of somebody who reads on */
+#define SMALL_BLOCKS 8u
 
 static void queue_pump(struct cache *cache);
 
@@ -258,6 +259,16 @@ static void enqueue(struct fetch *f)
     list_add_tail(f->need == FETCH_BEHIND ? &cache->behind : &cache->queue, &f->gets);
 }
 
+/* Of small ones round trips are what takes long, and the line is not full of them: they need no pace, unless
+ * the store says so. */
+static bool takes_more(const struct fetch *f)
+{
+    const struct pace *pace = &f->store->pace;
+    bool small = f->end - f->first <= SMALL_BLOCKS && pace->hold_ns <= clock_mono_ns();
+
+    return pace_open(pace) || (small && f->need == FETCH_BEHIND);
+}
+
 static bool may_start(const struct fetch *f)
 {
     const struct cache *cache = f->obj->cache;
@@ -266,7 +277,7 @@ static bool may_start(const struct fetch *f)
         return true;
     if (f->need == FETCH_BEHIND && cache->nbehind == 0)
         return true; /* however busy others are: it comes to an end some day */
-    return pace_open(&f->store->pace) && (f->need == FETCH_AHEAD || !readers_busy(cache));
+    return takes_more(f) && (f->need == FETCH_AHEAD || !readers_busy(cache));
 }
 
 static int first_leg(struct fetch *f)

@@ -13,6 +13,8 @@
 #define SILENT_NS (1500 * NS_PER_MS) /* far above the time to the first byte of a healthy store */
 #define SLOW_PART 8u   /* crawling: below this part of what a connection brings elsewhere, */
 #define SLOW_LEFT_S 2u /* and more than so long to go */
+#define AT_ONCE_MIN 8u  /* second legs; where more than these are wanted, and more than … */
+#define AT_ONCE_PART 4u /* … this part of all, not some connections are slow, but everything */
 
 static bool crawls(const struct fetch *f, uint64_t now_ns)
 {
@@ -27,34 +29,40 @@ static bool crawls(const struct fetch *f, uint64_t now_ns)
     return rate < usual / SLOW_PART && left > rate * SLOW_LEFT_S;
 }
 
-static void look_at(struct fetch *f, uint64_t now_ns)
+/* true: it is asked for again. */
+static bool look_at(struct fetch *f, uint64_t now_ns, bool may)
 {
     if (!fetch_leg_running(f, 0) || f->legs[1] || f->error || f->set == f->end)
-        return;
+        return false;
     uint64_t seen = atomic_load_explicit(&f->legs[0]->req.arriving, memory_order_relaxed);
     if (seen != f->seen) { /* a slow line brings less than a piece worth writing in that time */
         f->seen = seen;
         f->moved_ns = now_ns;
     }
     bool silent = now_ns - f->moved_ns >= SILENT_NS;
-    if (!silent && !crawls(f, now_ns))
-        return;
+    if ((!silent && !crawls(f, now_ns)) || !may || fetch_leg(f, 1) < 0)
+        return false;
     f->obj->cache->stats.hedged++;
     log_debug("cache", "blocks %llu-%llu of %s come %s: asked for again",
               (unsigned long long)f->set, (unsigned long long)f->end, log_esc(f->obj->key),
               silent ? "no more" : "slowly");
-    fetch_leg(f, 1); /* without memory: the first one goes on alone */
+    return true;
 }
 
 static void look(void *arg)
 {
     struct cache *cache = arg;
     uint64_t now = clock_mono_ns();
+    unsigned all = 0, second = 0;
     struct fetch *f;
 
     cache->hedge_armed = false;
+    list_for_each (f, &cache->running, gets) {
+        all++;
+        second += fetch_leg_running(f, 1);
+    }
     list_for_each (f, &cache->running, gets)
-        look_at(f, now);
+        second += look_at(f, now, second < MAX(AT_ONCE_MIN, all / AT_ONCE_PART));
     if (!list_empty(&cache->running))
         hedge_watch(cache);
 }

@@ -53,8 +53,8 @@ void space_recharge(struct cache *cache, struct cache_entry *entry, uint64_t byt
 
 void space_punch(struct cache_obj *obj, uint64_t first, uint64_t end)
 {
-    uint64_t offset = first * BLOCK_BYTES, size = obj->side.object_size;
-    uint64_t len = MIN(end * BLOCK_BYTES, size) - offset;
+    /* Beyond the end, too: of a page that the hole ends in the disk block stays. */
+    uint64_t offset = first * BLOCK_BYTES, len = (end - first) * BLOCK_BYTES;
 
     if (obj->entry->promised_bytes) /* whatever the sidecar says of it now */
         return;

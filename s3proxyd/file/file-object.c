@@ -80,6 +80,16 @@ static void checksum(const struct store_req *req, const char *buf, uint64_t pos,
     }
 }
 
+/* What was read before is of the version that was described. */
+static int still_same(struct file_job *job, int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return file_io_condition(job->req->meta.etag, false, &st) < 0 ? -ESTALE : 0;
+}
+
 static int pump(struct file_job *job, int fd, uint64_t len)
 {
     _cleanup_(freep) char *buf = malloc(FILE_IO_PIECE_BYTES);
@@ -98,6 +108,8 @@ static int pump(struct file_job *job, int fd, uint64_t len)
             r = fd_pread_full(fd, buf, (size_t)want, pos, &got);
         if (r == 0)
             r = fd_pwrite_full(req->sink.fd, buf, got, req->sink.fd_offset + req->got);
+        if (r == 0)
+            r = still_same(job, fd); /* readers are woken by each piece */
         if (r < 0)
             return r;
         checksum(req, buf, pos, got);
@@ -112,7 +124,7 @@ static int pump(struct file_job *job, int fd, uint64_t len)
 int file_object_get(struct file_job *job)
 {
     struct store_req *req = job->req;
-    struct stat st, after;
+    struct stat st;
     _cleanup_(closep) int fd = open_and_describe(job, &st);
     uint64_t len = 0;
     int r;
@@ -124,10 +136,6 @@ int file_object_get(struct file_job *job)
     if (req->offset < req->meta.size)
         len = MIN(req->length, req->meta.size - req->offset);
     r = pump(job, fd, len);
-    if (r == 0 && fstat(fd, &after) < 0)
-        r = -errno;
-    if (r == 0 && file_io_condition(req->meta.etag, false, &after) < 0)
-        r = -ESTALE;
     return r == -ESTALE ? file_job_fail(job, r, "the object changed while it was read") : r;
 }
 

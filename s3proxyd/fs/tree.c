@@ -131,10 +131,8 @@ void tree_echo(struct tree *tree, struct inode *parent, const char *name)
         dir_expire(dir);
         struct inode *child = inode_child(dir, name, strlen(name));
         tree->fs->change++;
-        if (child) { /* an answer that is on its way is of before */
-            child->fetched_ns = 0;
-            child->changed = tree->fs->change;
-        }
+        if (child) /* a directory may have been removed, and another one renamed to its place */
+            dir_forget(child);
         push_entry(dir, name, NULL);
         if (child)
             push_attr(child, NULL, true);

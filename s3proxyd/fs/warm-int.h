@@ -15,7 +15,7 @@ struct warm_object;
 struct warm_piece { /* a fill; free when object is NULL */
     struct cache_wait wait;
     struct warm_object *object;
-    uint64_t len;
+    uint64_t offset, len;
 };
 
 struct warm {

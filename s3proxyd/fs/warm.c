@@ -13,6 +13,7 @@
 #include "s3proxyd/fs/warm-int.h"
 
 #define PIECE_FIRST_BYTES (2ull * 1024 * 1024) /* until it is known how fast the store is */
+#define DISK_BLOCK_BYTES 4096u /* the cache counts whole ones */
 #define TURN_OBJECTS 32u    /* opened before others of the loop have their turn */
 #define BAD_IN_A_ROW_MAX 50u /* then it is the store, not the objects */
 
@@ -92,7 +93,7 @@ static void piece_result(struct warm_object *o, uint64_t len, int error, bool pr
         o->present_bytes += len;
         w->stats.present_bytes += len;
     } else {
-        w->own_bytes += len;
+        w->own_bytes += (len + DISK_BLOCK_BYTES - 1) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
     }
 }
 
@@ -156,7 +157,8 @@ static void start_piece(struct warm *w)
     must(p);
     uint64_t offset = o->next, len = MIN(piece_bytes(w), cache_obj_size(o->obj) - offset);
     o->next += len;
-    *p = (struct warm_piece){.wait = {.done = piece_done}, .object = o, .len = len};
+    *p = (struct warm_piece){
+        .wait = {.done = piece_done}, .object = o, .offset = offset, .len = len};
     int r = cache_fill_behind(o->obj, offset, len, &p->wait);
     if (r == -EINPROGRESS) {
         o->pieces++;
@@ -294,9 +296,21 @@ void warm_stop(struct warm *w, int error)
     warm_go_on(w);
 }
 
+/* They come from the first to the last. */
+static uint64_t come_so_far(const struct warm_piece *p)
+{
+    uint64_t at = p->offset, end = p->offset + p->len;
+    while (at < end && cache_obj_present(p->object->obj, at, 1))
+        at = (at / BLOCK_BYTES + 1) * BLOCK_BYTES;
+    return MIN(at, end) - p->offset;
+}
+
 void warm_stats(const struct warm *w, struct warm_stats *ret)
 {
     *ret = w->stats;
+    for (unsigned i = 0; i < w->config.requests; i++)
+        if (w->pieces[i].object)
+            ret->bytes += come_so_far(&w->pieces[i]);
     ret->requests = w->running;
     ret->failures = w->failures;
 }

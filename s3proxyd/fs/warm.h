@@ -35,7 +35,7 @@ struct warm_failure {
 };
 
 struct warm_stats {
-    uint64_t objects, bytes;                 /* in the cache now */
+    uint64_t objects, bytes;                 /* in the cache now; bytes: also of what is not whole */
     uint64_t present_objects, present_bytes; /* of these: were there before */
     uint64_t total_objects, total_bytes;     /* found so far; of all when total_known */
     uint64_t lost_bytes;                     /* of objects that changed or failed */

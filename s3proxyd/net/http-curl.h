@@ -11,6 +11,8 @@
 
 /* What became of an exchange that libcurl ended with `code`. Pure. */
 enum http_failure http_failure_of(const struct http *x, CURLcode code);
+/* More of the request's body has left since it was asked the last time. */
+bool http_body_moved(struct http *x);
 CURLcode http_setup_method(struct http *x);
 int http_setup_headers(struct http *x); /* 0 | -ENOMEM */
 

@@ -190,6 +190,11 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     struct http *x = NULL;
     unsigned want = 0;
 
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &x);
+    if (x && what != CURL_POLL_REMOVE)
+        x->fd = fd;
+    else if (x && x->fd == fd) /* it may be told of connections of others that end */
+        x->fd = -1;
     if (what == CURL_POLL_REMOVE) {
         if (s) {
             loop_io_free(s->io);
@@ -206,7 +211,6 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
         s = sock_new(e, fd);
     if (s && loop_io_want(s->io, want) >= 0)
         return 0;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &x);
     if (x && x->failure == HTTP_FAIL_NONE) {
         exchange_fail(x, HTTP_FAIL_MEMORY, "out of memory");
         loop_task_add(e->loop, &x->end);
@@ -333,20 +337,34 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
                                                                   : CURL_SEEKFUNC_FAIL;
 }
 
+static uint64_t stall_limit_ms(const struct http *x)
+{
+    return x->stall_timeout_ms ? x->stall_timeout_ms : x->engine->stall_timeout_ms;
+}
+
+/* A body that leaves has to be asked whether it does. */
+static void stall_watch(struct http *x, uint64_t left_ms)
+{
+    uint64_t look_ms = x->body.length ? stall_limit_ms(x) / 4 : left_ms;
+
+    loop_timer_set_ms(x->stall_timer, MIN(left_ms, look_ms) + 1);
+}
+
 static void stall_check(void *arg)
 {
     struct http *x = arg;
-    uint64_t limit_ms = x->stall_timeout_ms ? x->stall_timeout_ms : x->engine->stall_timeout_ms;
-    uint64_t idle_ms = x->active_ns ? (clock_mono_ns() - x->active_ns) / NS_PER_MS : 0;
+    uint64_t limit_ms = stall_limit_ms(x), now = clock_mono_ns();
 
+    if (http_body_moved(x) && x->active_ns)
+        x->active_ns = now;
+    uint64_t idle_ms = x->active_ns ? (now - x->active_ns) / NS_PER_MS : 0;
     if (idle_ms < limit_ms) {
-        loop_timer_set_ms(x->stall_timer, limit_ms - idle_ms + 1);
+        stall_watch(x, limit_ms - idle_ms);
         return;
     }
     exchange_fail(x, HTTP_FAIL_STALL, "the server went silent");
     exchange_done(x);
 }
-
 
 static CURLcode setup_manners(struct http *x)
 {
@@ -354,6 +372,7 @@ static CURLcode setup_manners(struct http *x)
     CURLcode r = CURLE_OK;
 
     SET(CURLOPT_NOSIGNAL, 1l);
+    SET(CURLOPT_QUICK_EXIT, 1l); /* the end of an exchange does not wait for its name server */
     SET(CURLOPT_HTTP_VERSION,
         (long)CURL_HTTP_VERSION_1_1); /* h2 puts all ranges on one connection */
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -419,8 +438,7 @@ static int exchange_begin(struct http *x)
         exchange_detach(x);
         return r;
     }
-    loop_timer_set_ms(x->stall_timer,
-                      x->stall_timeout_ms ? x->stall_timeout_ms : e->stall_timeout_ms);
+    stall_watch(x, stall_limit_ms(x));
     return 0;
 }
 
@@ -446,7 +464,8 @@ int http_start(struct http_engine *engine, struct http *x)
     x->failure = HTTP_FAIL_NONE;
     x->error = x->status = 0;
     x->sent = x->stale = false;
-    x->bytes_in = x->bytes_out = x->body_done = x->active_ns = 0;
+    x->bytes_in = x->bytes_out = x->body_done = x->body_left = x->active_ns = 0;
+    x->fd = -1;
     x->text[0] = '\0';
     list_init(&x->link);
     loop_task_init(&x->end, exchange_done, x);

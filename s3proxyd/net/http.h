@@ -74,7 +74,8 @@ struct http {
     struct loop_timer *stall_timer;
     struct loop_task end;
     uint64_t active_ns; /* last time a byte moved; 0: not connected yet */
-    uint64_t body_done;
+    uint64_t body_done, body_left; /* read; and gone from here, see http-stall.c */
+    int fd;                        /* its socket, to ask about; -1: none so far */
 };
 
 int http_global_init(void); /* before threads start: 0 | -ENOMEM */

@@ -91,6 +91,32 @@ def test_the_name_is_gone_for_a_while(box, need_root, fake):
         assert b"".join(iter(lambda: f.read(MIB), b"")) == data[100:]
 
 
+# --- many ------------------------------------------------------------------------------------------------
+def test_readers_of_three_mounts_fetch_each_byte_once(box, fake):
+    """64 of them begin at one moment with one cold object; the store is slow enough for all to meet."""
+    data = noise(24 * MIB + 4321)
+    fake.put("b", "o", data)
+    fake.on(op="get", key="o").trickle(24 * MIB)
+    b = box.backend()
+    mounts = [box.mount("s3://b", "--socket", b.socket, *fake.mount_args, env=fake.mount_env)
+              for _ in range(3)]
+    gate = threading.Barrier(64)
+
+    def whole(m):
+        with open(m / "o", "rb", buffering=0) as f:
+            gate.wait(20)
+            return b"".join(iter(lambda: f.read(256 * KIB), b"")) == data
+
+    readers = [Reader(whole, mounts[i % 3]) for i in range(64)]
+    for r in readers:
+        r.join(60)
+    assert all(r.result is True for r in readers)
+    asked = [r.headers["range"] for r in fake.requests(op="get", key="o")]
+    ranges = sorted(tuple(map(int, text[len("bytes="):].split("-"))) for text in asked)
+    assert ranges[0][0] == 0 and ranges[-1][1] == len(data) - 1
+    assert all(a[1] + 1 == b[0] for a, b in zip(ranges, ranges[1:])), ranges
+
+
 # --- the reader ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("at", [0, 300 * KIB + 7])
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGKILL])

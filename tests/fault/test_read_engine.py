@@ -167,6 +167,22 @@ def test_changed_between_two_ranges(fm, fake, how):
             assert got == old[:len(got)]
 
 
+def test_cut_by_ourselves_while_it_is_read(fm, fake):
+    """What is read ahead of the longer version is nothing to the shorter one."""
+    data, size = noise(40 * MIB), 4 * MIB + 20 * KIB
+    fake.put("b", "o", data)
+    fm.ls()
+    with open(fm / "o", "rb", buffering=0) as f:
+        got = b"".join(f.read(128 * KIB) for _ in range(32))
+        with open(fm / "o", "r+b", buffering=0) as w:
+            w.truncate(size)
+        assert len(fake.get("b", "o")) == size
+        while more := f.read(128 * KIB):
+            got += more
+        assert got == data[:size]
+    alive(fm, fake)
+
+
 # --- the disk ----------------------------------------------------------------------------------------
 def mounted(box, fake, *args):
     b = box.backend(args=args)

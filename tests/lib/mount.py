@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from util import abort_fuse, kill, mount_at, run, wait_until
+from util import abort_fuse, kill, mount_at, open_files, run, wait_until
 
 
 class Mount:
@@ -119,16 +119,7 @@ class Mount:
 
     def fuse_pids(self):
         """The processes that hold the mount's /dev/fuse open."""
-        found = []
-        for pid in self.pids():
-            try:
-                for fd in os.listdir("/proc/%d/fd" % pid):
-                    if os.readlink("/proc/%d/fd/%s" % (pid, fd)) == "/dev/fuse":
-                        found.append(pid)
-                        break
-            except OSError:
-                pass
-        return found
+        return [pid for pid in self.pids() if "/dev/fuse" in open_files(pid)]
 
     def kill(self):
         """A crash of the daemon (of whoever serves the mount), not of the keeper."""

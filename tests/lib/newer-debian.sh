@@ -131,8 +131,8 @@ run_in_tree()
     shift
     mount --bind "$tree" "$tree" && mount -t proc proc "$tree/proc" &&
         mount --rbind /dev "$tree/dev" && mount --rbind /sys "$tree/sys" &&
-        mount -t tmpfs -o mode=755 tmpfs "$tree/run" && mkdir -m 1777 "$tree/run/lock" &&
-        mount -t tmpfs -o mode=1777 tmpfs "$tree/tmp" || fail "the tree cannot be furnished"
+        mount -t tmpfs -o mode=755 tmpfs "$tree/run" && mkdir -m 1777 "$tree/run/lock" ||
+        fail "the tree cannot be furnished"
     bind "${paths[@]}"
     cd "$tree" && pivot_root . . && umount -l . && cd "$start" ||
         fail "the tree cannot become the root directory"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
 """What every fixture needs: waiting with a limit, the mount table, processes, free ports."""
+import contextlib
 import os
 import random
 import signal
@@ -122,6 +123,18 @@ def alive(pid):
             return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def open_files(pid):
+    """What its descriptors lead to; none when it is gone. Others may be closed while this looks."""
+    found = []
+    try:
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+    except OSError:
+        pass
+    return found
 
 
 def zombies_of(parent):

@@ -360,4 +360,4 @@ def test_the_kernel_reads_ahead_as_root_says(box, store):
             return int(f.read())
     for words, want in (((), 512), (("--readahead", "1024"), 1024)):
         m = box.mount(store.source, *words, *store.mount_args, env=store.mount_env)
-        assert kib(m) == want
+        wait_until("%d KiB" % want, lambda: kib(m) == want, timeout=5)  # said after the mount shows

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the hafiz authors
 """mount(8), fstab, findmnt and umount as root, with the helper where mount(8) looks for it."""
+import fcntl
 import os
 import subprocess
 
 import pytest
 
 from helpers import errno_of
-from util import mount_at, run, wait_until
+from util import mount_at, open_files, run, wait_until
 
 HELPER = "/sbin/mount.fuse.hafiz"
 
-# One after the other: they all put their program at the same place.
-pytestmark = [pytest.mark.usefixtures("need_root"), pytest.mark.xdist_group("mount8")]
+
+@pytest.fixture(autouse=True)
+def one_at_a_time(need_root):
+    """They all put their program at the same place. Autouse comes first: until the box is closed."""
+    with open("/run/lock/hafiz-tests-mount8", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture
@@ -185,8 +191,7 @@ def test_allow_other_does_not_imply_auto_unmount_for_mount8(box, mount8, file_st
     assert "allow_other" in mount_at(at).super_options
     pids = [p for p, e in box.ours().items() if "s3proxyd" not in e]
     for p in pids:
-        if any(os.readlink("/proc/%d/fd/%s" % (p, fd)) == "/dev/fuse"
-               for fd in os.listdir("/proc/%d/fd" % p)):
+        if "/dev/fuse" in open_files(p):
             os.kill(p, 9)
     wait_until("ENOTCONN", lambda: errno_of(os.listdir, at) == 107, 10)
     subprocess.run(["sleep", "0.7"], check=True)

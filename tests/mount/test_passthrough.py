@@ -332,7 +332,9 @@ def test_a_registered_file_cannot_be_written(box, fro):
 
 def test_the_broker_has_one_capability(fro):
     caps = []
-    for pid in fro.fuse_pids():
+    # The keeper has it, too, until both are there.
+    wait_until("daemon and broker", lambda: len(set(fro.fuse_pids()) - {fro.proc.pid}) == 2)
+    for pid in set(fro.fuse_pids()) - {fro.proc.pid}:
         with open("/proc/%d/status" % pid, encoding="ascii") as f:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
         caps.append(int(status["CapPrm"], 16))

@@ -74,6 +74,16 @@ def test_a_name_made_while_it_was_asked_for_is_there_afterwards(two, fake):
     assert there(one, "new", d1)
 
 
+def test_a_directory_renamed_by_another_identity_brings_what_is_in_it(two, fake):
+    fill(fake, "from/f%d", 3)
+    one, other = two
+    d = one.ok("MKDIR", parent=one.root, name="to", mode=0o755).attr["ino"]
+    assert not one.readdir(d)
+    assert there(other, "to") and there(other, "from")
+    other.ok("RENAME", parent=other.root, name="from", new_parent=other.root, new_name="to")
+    assert set(one.readdir(ino(one, "to"))) == {"f0", "f1", "f2"}
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("asked", ["name", "listing"])
 def test_what_another_identity_saved_during_a_question_is_seen(backend, fake, asked, known):

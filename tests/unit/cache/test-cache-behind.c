@@ -103,6 +103,29 @@ static void test_alone_it_takes_what_the_store_takes(void **state)
     unref_all();
 }
 
+static void test_small_ones_go_all_at_once(void **state)
+{
+    (void)state;
+    rig.fake->hold = true;
+    begin_behind(64 * KIB);
+    assert_int_equal(rig.fake->in_flight, N);
+    fake_release(rig.fake);
+    rig_until(&rig, all_done, NULL);
+    unref_all();
+}
+
+static void test_after_slow_down_small_ones_wait_too(void **state)
+{
+    (void)state;
+    rig.fake->store.pace.hold_ns = UINT64_MAX;
+    rig.fake->hold = true;
+    begin_behind(64 * KIB);
+    assert_int_equal(rig.fake->in_flight, PACE_FIRST);
+    fake_release(rig.fake);
+    rig_until(&rig, all_done, NULL);
+    unref_all();
+}
+
 static void test_beside_a_reader_it_is_one(void **state)
 {
     struct waited w;
@@ -268,6 +291,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_alone_it_takes_what_the_store_takes, up, down),
+        cmocka_unit_test_setup_teardown(test_small_ones_go_all_at_once, up, down),
+        cmocka_unit_test_setup_teardown(test_after_slow_down_small_ones_wait_too, up, down),
         cmocka_unit_test_setup_teardown(test_beside_a_reader_it_is_one, up, down),
         cmocka_unit_test_setup_teardown(test_a_reader_who_comes_goes_first, up, down),
         cmocka_unit_test_setup_teardown(test_what_a_reader_wants_of_it_is_his, up, down),

@@ -8,6 +8,7 @@
 
 #include "tests/unit/cache/rig.h"
 
+#include "proto/base/clock.h"
 #include "proto/base/must.h"
 #include "proto/limits.h"
 
@@ -164,6 +165,36 @@ static void test_the_loser_is_not_waited_for(void **state)
     free(buf);
 }
 
+static bool later(void *deadline_ns)
+{
+    return clock_mono_ns() > *(uint64_t *)deadline_ns;
+}
+
+/* Asking twice for everything would make it slower still. */
+static void test_a_slow_store_is_not_asked_twice_for_all(void **state)
+{
+    static struct waited w[64];
+    uint64_t end = clock_mono_ns() + 3 * NS_PER_S;
+
+    (void)state;
+    fake_put_pattern(rig.fake, "k", 64 * MIB);
+    struct cache_obj *obj = rig_get(&rig, "k");
+    rig.fake->hold = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(w); i++) {
+        w[i] = (struct waited){.wait.done = waited_done};
+        assert_int_equal(cache_fill_start(obj, i * MIB, 4096, NULL, &w[i].wait), -EINPROGRESS);
+    }
+    rig_until(&rig, later, &end);
+    assert_in_range(rig_stats(&rig).hedged, 8, 16);
+    fake_release(rig.fake);
+    for (unsigned i = 0; i < ARRAY_SIZE(w); i++) {
+        rig_until(&rig, waited_is_done, &w[i]);
+        assert_int_equal(w[i].error, 0);
+    }
+    rig_idle(&rig);
+    cache_obj_unref(obj);
+}
+
 static void test_both_legs_fail(void **state)
 {
     struct cache_obj *obj;
@@ -193,6 +224,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_silent_server_is_asked_again, up, down),
         cmocka_unit_test_setup_teardown(test_a_stall_half_way_asks_for_the_rest, up, down),
         cmocka_unit_test_setup_teardown(test_the_loser_is_not_waited_for, up, down),
+        cmocka_unit_test_setup_teardown(test_a_slow_store_is_not_asked_twice_for_all, up, down),
         cmocka_unit_test_setup_teardown(test_both_legs_fail, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

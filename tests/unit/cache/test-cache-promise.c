@@ -263,6 +263,26 @@ static void test_half_of_the_cache_may_be_promised(void **state)
     munmap((void *)maps[3], 2 * MIB);
 }
 
+/* The promise that ends while it is closed is no reason to read all of it again. */
+static void test_a_withdrawn_promise_leaves_a_whole_file(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) { /* the fourth takes the first one's share */
+        char key[24];
+        snprintf(key, sizeof(key), "k%d", i);
+        struct cache_obj *obj = whole(key, 2 * MIB);
+        assert_true(cache_obj_promise(obj));
+        cache_obj_unref(obj);
+    }
+    for (int i = 0; i < 4; i++) {
+        char key[24];
+        snprintf(key, sizeof(key), "k%d", i);
+        struct cache_obj *obj = rig_get(&rig, key);
+        assert_true(cache_obj_present(obj, 0, 2 * MIB));
+        cache_obj_unref(obj);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +296,7 @@ int main(void)
                                         down),
         cmocka_unit_test_setup_teardown(test_a_revoked_one_that_is_mapped_keeps_its_bytes, up,
                                         down),
+        cmocka_unit_test_setup_teardown(test_a_withdrawn_promise_leaves_a_whole_file, up, down),
         cmocka_unit_test_setup_teardown(test_half_of_the_cache_may_be_promised, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

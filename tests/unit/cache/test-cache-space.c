@@ -155,6 +155,21 @@ static void test_failed_fetch_gives_its_room_back(void **state)
     rig_down(&rig);
 }
 
+/* The last block ends in the middle of a disk block, which goes as well. */
+static void test_evicted_blocks_leave_nothing(void **state)
+{
+    (void)state;
+    up(16 * MIB);
+    struct fake_object *o = fake_put_pattern(rig.fake, "k", MIB + 5);
+    struct cache_obj *obj = rig_get(&rig, "k");
+    rig_read_check(&rig, obj, o, 0, o->size, NULL);
+    cache_make_room(rig.cache, 1ULL << 60);
+    assert_false(cache_obj_present(obj, MIB, 5));
+    assert_int_equal(used(), rig_disk_bytes(&rig));
+    cache_obj_unref(obj);
+    rig_down(&rig);
+}
+
 static void test_make_room_for_others(void **state)
 {
     (void)state;
@@ -333,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_read_larger_than_the_cache),
         cmocka_unit_test(test_crowd_in_a_tiny_cache),
         cmocka_unit_test(test_failed_fetch_gives_its_room_back),
+        cmocka_unit_test(test_evicted_blocks_leave_nothing),
         cmocka_unit_test(test_make_room_for_others),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_full_disk_half_of_it_is_here),

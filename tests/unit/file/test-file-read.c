@@ -162,6 +162,47 @@ static void test_progress_grows_and_comes_before_done(void **state)
     store_req_fini(&w.req);
 }
 
+struct changing {
+    struct watched w;
+    int source;
+    uint64_t size, shown; /* since the change */
+};
+
+static void change_it(struct store_req *req, uint64_t got)
+{
+    struct changing *c = container_of(req, struct changing, w.req);
+
+    if (c->source < 0) {
+        c->shown = got;
+        return;
+    }
+    assert_int_equal(pwrite(c->source, "x", 1, (off_t)c->size - 1), 1);
+    close(c->source);
+    c->source = -1;
+}
+
+/* What is read of it from then on is told to nobody: it may be of either version. */
+static void test_changed_while_it_is_read(void **state)
+{
+    struct rig *rig = *state;
+    struct changing c = {.w.loop = rig->loop, .size = 256u << 20};
+    char path[256];
+
+    big_object(rig, c.size);
+    rig_path(rig, "k", path, sizeof(path));
+    c.source = open(path, O_WRONLY | O_CLOEXEC);
+    c.w.req =
+        (struct store_req){.op = STORE_GET, .key = "k", .length = c.size, .done = watch_done};
+    c.w.req.sink.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    c.w.req.sink.progress = change_it;
+    store_submit(rig->store, &c.w.req);
+    assert_int_equal(loop_run(rig->loop), 0);
+    assert_int_equal(c.w.req.error, -ESTALE);
+    assert_true(c.w.req.got < c.size && c.shown < c.size);
+    close(c.w.req.sink.fd);
+    store_req_fini(&c.w.req);
+}
+
 static void test_cancel_and_deadline(void **state)
 {
     struct rig *rig = *state;
@@ -244,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_replaced_object_is_stale, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_progress_grows_and_comes_before_done, rig_setup,
                                         rig_teardown),
+        cmocka_unit_test_setup_teardown(test_changed_while_it_is_read, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_cancel_and_deadline, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_body_from_a_file, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_check, rig_setup, rig_teardown),

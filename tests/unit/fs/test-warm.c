@@ -181,6 +181,12 @@ static void down(void)
     rig_down(&w.rig);
 }
 
+static bool half_is_there(void *arg)
+{
+    (void)arg;
+    return w.rig.fake->got_bytes == MIB;
+}
+
 static void put(const char *name, unsigned n, uint64_t size)
 {
     char key[64];
@@ -261,6 +267,38 @@ static void test_stops_when_the_cache_is_full(void **state)
     assert_true(cache.used_bytes <= 16 * MIB);
     st = run("new/");
     assert_int_equal(st.present_bytes, 15 * MIB); /* none of its own was evicted */
+    down();
+}
+
+static void test_small_objects_take_all_the_room_there_is(void **state)
+{
+    (void)state;
+    up(4 * MIB);
+    put("d/", 500, 100);
+    struct warm_stats st = run("d/");
+    assert_true(st.full);
+    assert_int_equal(st.objects, 4 * MIB / cache_charge(100));
+    st = run("d/");
+    assert_int_equal(st.present_objects, 4 * MIB / cache_charge(100));
+    down();
+}
+
+static void test_half_an_object_counts(void **state)
+{
+    struct warm_stats st;
+    (void)state;
+    up(64 * MIB);
+    put("d/", 1, 2 * MIB);
+    w.rig.fake->stall_count = 1;
+    w.rig.fake->stall_at_bytes = MIB;
+    begin("d/");
+    rig_until(&w.rig, half_is_there, NULL);
+    warm_stats(w.warm, &st);
+    assert_int_equal(st.bytes, MIB);
+    assert_int_equal(st.objects, 0);
+    warm_stop(w.warm, -ECANCELED);
+    st = finish();
+    assert_int_equal(st.bytes, 0); /* of no whole object */
     down();
 }
 
@@ -377,6 +415,8 @@ int main(void)
         cmocka_unit_test(test_a_name_may_be_an_object),
         cmocka_unit_test(test_what_no_path_names_is_left),
         cmocka_unit_test(test_stops_when_the_cache_is_full),
+        cmocka_unit_test(test_small_objects_take_all_the_room_there_is),
+        cmocka_unit_test(test_half_an_object_counts),
         cmocka_unit_test(test_stopped_while_it_lists),
         cmocka_unit_test(test_stopped_while_it_fetches),
         cmocka_unit_test(test_other_versions_are_counted),

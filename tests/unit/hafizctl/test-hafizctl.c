@@ -183,6 +183,43 @@ static void test_numbers_read_well(void **state)
     expect_number(ctl_add_duration, 90000, "1 d 1 h");
 }
 
+static void expect_line(const struct ctl_progress *p, unsigned width, const char *want)
+{
+    struct str line = STR_NULL;
+    assert_int_equal(ctl_progress_line(p, width, true, false, &line), 0);
+    assert_string_equal(line.s ? line.s : "", want);
+    str_fini(&line);
+}
+
+static void test_progress_tells_what_there_is_room_for(void **state)
+{
+    (void)state;
+    struct ctl_progress p = {.bytes = 20u << 20,
+                             .total_bytes = 80u << 20,
+                             .objects = 5,
+                             .total_objects = 1020,
+                             .rate = 2 << 20,
+                             .total_known = true};
+    expect_line(&p, 79, "[##>........]  25%  20.0 MiB of 80.0 MiB  5/1,020 objects  2.0 MiB/s  "
+                        "0:30 left");
+    expect_line(&p, 60, "[##>......]  25%  20.0 MiB of 80.0 MiB  2.0 MiB/s  0:30 left");
+    expect_line(&p, 48, " 25%  20.0 MiB of 80.0 MiB  2.0 MiB/s  0:30 left");
+    expect_line(&p, 47, " 25%  20.0 MiB of 80.0 MiB  0:30 left");
+    expect_line(&p, 36, " 25%  0:30 left");
+    expect_line(&p, 10, " 25%");
+    expect_line(&p, 3, "");
+    for (unsigned width = 0; width < 200; width++) {
+        struct str line = STR_NULL;
+        assert_int_equal(ctl_progress_line(&p, width, true, false, &line), 0);
+        assert_true(line.len <= width);
+        str_fini(&line);
+    }
+    p.total_known = false;
+    expect_line(&p, 79, "counting  20.0 MiB of 80.0 MiB+  5/1,020+ objects  2.0 MiB/s");
+    p = (struct ctl_progress){.total_known = true}; /* nothing at all */
+    expect_line(&p, 40, "[########] 100%  0 B of 0 B  0/0 objects");
+}
+
 static void test_a_mount_table_line_is_read(void **state)
 {
     char line[] = "36 35 0:45 /sub /mnt/with\\040space\\134 rw,nosuid shared:1 master:2 - "
@@ -227,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_long_paths_are_not_cut),
         cmocka_unit_test(test_foreign_text_cannot_drive_the_terminal),
         cmocka_unit_test(test_numbers_read_well),
+        cmocka_unit_test(test_progress_tells_what_there_is_room_for),
         cmocka_unit_test(test_a_mount_table_line_is_read),
         cmocka_unit_test(test_a_path_lies_below_whole_components),
     };

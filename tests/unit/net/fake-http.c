@@ -43,7 +43,7 @@ static void send_all(int fd, const char *data, size_t len)
 
 /* The head, byte by byte up to the blank line, then the body is thrown away. False: the client hung
  * up. */
-static bool read_request(int fd, char head[FAKE_HEAD_SIZE])
+static bool read_request(int fd, char head[FAKE_HEAD_SIZE], unsigned pause_us)
 {
     size_t len = 0, body = 0;
     const char *length;
@@ -61,12 +61,14 @@ static bool read_request(int fd, char head[FAKE_HEAD_SIZE])
     if (strcasestr(head, "\r\nExpect: 100-continue"))
         send_all(fd, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     while (body) {
-        char buf[4096];
+        char buf[16384];
         ssize_t n = recv(fd, buf, MIN(body, sizeof(buf)), 0);
 
         if (n <= 0)
             return false;
         body -= (size_t)n;
+        if (pause_us)
+            usleep(pause_us);
     }
     return true;
 }
@@ -106,7 +108,7 @@ static void serve(struct fake_http *f, nfds_t i)
     int fd = f->fds[i].fd;
     bool head_only;
 
-    if (!read_request(fd, head)) {
+    if (!read_request(fd, head, f->count < f->nsteps ? f->steps[f->count].read_us : 0)) {
         drop(f, i, false);
         return;
     }
@@ -160,6 +162,8 @@ struct fake_http *fake_http_start(const struct fake_step *steps, size_t nsteps)
     f->nsteps = nsteps;
     f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (nsteps && steps[0].read_us)
+        setsockopt(f->listener, SOL_SOCKET, SO_RCVBUF, &(int){16384}, sizeof(int));
     must(bind(f->listener, (struct sockaddr *)&addr, sizeof(addr)) == 0);
     must(listen(f->listener, 64) == 0);
     must(getsockname(f->listener, (struct sockaddr *)&addr, &len) == 0);

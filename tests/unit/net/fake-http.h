@@ -19,6 +19,7 @@ struct fake_step {
     size_t
         announce; /* Content-Length if it is not the truth; the connection closes after the body */
     unsigned delay_ms;
+    unsigned read_us;  /* pause after each 16 KiB of the request's body; buffers are small then */
     bool close, reset; /* after the answer: close, or RST */
     bool hang;         /* keep the connection open and silent */
     bool raw;          /* body is the whole answer, byte for byte */

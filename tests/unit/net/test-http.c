@@ -9,8 +9,10 @@
 /* after those */
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +20,27 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proto/base/clock.h"
 #include "s3proxyd/net/http.h"
 #include "tests/unit/net/fake-http.h"
 
 #define HOST "Host: unit"
+
+#define NO_ANSWER_US 1500000u
+
+/* What libcurl's resolver threads call: the name server of one name does not answer. */
+int getaddrinfo(const char *restrict name, const char *restrict service,
+                const struct addrinfo *restrict hints, struct addrinfo **restrict ret)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    if (!strcmp(name, "silent.invalid")) {
+        usleep(NO_ANSWER_US);
+        return EAI_AGAIN;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(name, service, hints, ret);
+}
 
 struct stage {
     struct fake_http *server;
@@ -194,6 +213,26 @@ static void test_body_from_file_and_interim_reply(void **state)
     stage_close(&s, 1);
 }
 
+/* libcurl takes half a MiB at once, and the kernel more: bytes move although neither asks for any. */
+static void test_a_slow_line_up_is_no_stall(void **state)
+{
+    static const struct fake_step steps[] = {{.status = 200, .read_us = 8000}};
+    struct job j = {.http = {.method = HTTP_PUT}};
+    struct stage s;
+    int fd = memfd_create("body", MFD_CLOEXEC);
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, 3 << 20), 0);
+    j.http.body = (struct http_body){.fd = fd, .length = 3 << 20};
+    stage_open(&s, steps, 1, 200);
+    job_run(&s, &j, false);
+    assert_int_equal(j.http.failure, HTTP_FAIL_NONE);
+    assert_int_equal(j.http.status, 200);
+    close(fd);
+    http_fini(&j.http);
+    stage_close(&s, 1);
+}
+
 static void test_truncated_file_is_a_source_failure(void **state)
 {
     static const struct fake_step steps[] = {{.status = 200}};
@@ -337,12 +376,30 @@ static void test_cancel(void **state)
     stage_close(&s, 1);
 }
 
+/* Neither ends an exchange that is looking up a name late, nor holds up all others of the thread. */
+static void test_cancel_does_not_wait_for_a_name(void **state)
+{
+    struct job j = {.http.origin = "http://silent.invalid"};
+    struct stage s;
+
+    (void)state;
+    stage_open(&s, NULL, 0, 5000);
+    uint64_t begin = clock_mono_ns();
+    job_run(&s, &j, true);
+    assert_int_equal(j.http.failure, HTTP_FAIL_CANCELLED);
+    assert_true(clock_mono_ns() - begin < NO_ANSWER_US / 2 * 1000ULL);
+    http_fini(&j.http);
+    stage_close(&s, 0);
+    usleep(NO_ANSWER_US); /* its thread still wants to end */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reply_is_handed_over),
         cmocka_unit_test(test_redirect_is_not_followed),
         cmocka_unit_test(test_body_from_file_and_interim_reply),
+        cmocka_unit_test(test_a_slow_line_up_is_no_stall),
         cmocka_unit_test(test_truncated_file_is_a_source_failure),
         cmocka_unit_test(test_body_is_never_sent_twice),
         cmocka_unit_test(test_fresh_is_a_new_connection),
@@ -350,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_refused_connection_and_name),
         cmocka_unit_test(test_sink_may_refuse),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_cancel_does_not_wait_for_a_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ static void test_a_cut_file_reads_as_prepared(void **state)
 static void *writer(void *map)
 {
     for (unsigned i = 0; i < BYTES; i += 512)
-        ((volatile char *)map)[i] = 1;
+        __atomic_store_n((char *)map + i, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
