@@ -149,6 +149,7 @@ struct inode {
     char *etag;              /* version in the store; NULL: none or unknown */
     uint64_t size;
     int64_t store_mtime_ns;
+    uint64_t row_ns;         /* when its row was last handed to the database; 0: never */
     uint64_t fetched_ns;     /* CLOCK_MONOTONIC of when the store said so; 0: must ask */
     uint64_t mention_ns;     /* start of the last listing that mentioned it */
     uint64_t changed;        /* fs->change of the newest change made here */

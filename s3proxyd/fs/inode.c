@@ -260,6 +260,7 @@ void inode_save_row(struct inode *inode)
     };
     db_put_inode(inode->tree->fs->db, &row);
     inode->row_saved = true;
+    inode->row_ns = clock_mono_ns();
     /* What is remembered of a file is found again only through its directories' rows. */
     if (inode->set && inode->parent && !inode->parent->set) {
         inode->parent->set |= DB_SET_KEEP;

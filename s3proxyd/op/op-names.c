@@ -76,16 +76,22 @@ static void remove_name(struct op *op)
         commit_discard(child);
 }
 
-static int unlink_reply(struct op *op)
+static int unlink_apply(struct op *op)
 {
     remove_name(op);
+    return 0;
+}
+
+static int unlink_reply(struct op *op)
+{
     return OP_REPLY(op, unlink, );
 }
 
 const struct op_step unlink_steps[] = {
     {"parent", unlink_parent}, {"lock", unlink_lock},        {"ask", unlink_ask},
     {"check", unlink_check},   {"still", remove_still},      {"keep", unlink_keep_parent},
-    {"delete", unlink_delete}, {"reply", unlink_reply},      {NULL, NULL},
+    {"delete", unlink_delete}, {"apply", unlink_apply},      {"rows", op_rows_kept},
+    {"reply", unlink_reply},   {NULL, NULL},
 };
 
 /* ---- RMDIR */
@@ -137,18 +143,23 @@ static int rmdir_delete(struct op *op)
     return op_store(op);
 }
 
-static int rmdir_reply(struct op *op)
+static int rmdir_apply(struct op *op)
 {
     dir_drop_children(op->child);
     remove_name(op);
+    return 0;
+}
+
+static int rmdir_reply(struct op *op)
+{
     return OP_REPLY(op, rmdir, );
 }
 
 const struct op_step rmdir_steps[] = {
     {"parent", unlink_parent}, {"lock", unlink_lock},  {"ask", unlink_ask},
     {"still", rmdir_still},    {"list", rmdir_list},   {"check", rmdir_check},
-    {"keep", unlink_keep_parent}, {"delete", rmdir_delete}, {"reply", rmdir_reply},
-    {NULL, NULL},
+    {"keep", unlink_keep_parent}, {"delete", rmdir_delete}, {"apply", rmdir_apply},
+    {"rows", op_rows_kept},       {"reply", rmdir_reply},   {NULL, NULL},
 };
 
 /* ---- MKDIR */

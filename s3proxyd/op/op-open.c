@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/base/cleanup.h"
+#include "proto/base/clock.h"
 #include "s3proxyd/fs/files-ahead.h"
 #include "s3proxyd/fs/series.h"
 
@@ -61,6 +62,14 @@ static int open_same_version(struct op *op)
     if (!m->reopen || (strlen(etag) == m->etag.len && memcmp(etag, m->etag.s, m->etag.len) == 0))
         return 0;
     return m->etag.len || op->inode->gone ? -ESTALE : 0;
+}
+
+/* After a kill of ours the handle is found by its inode's row: one that was made just now may still wait for
+ * the end of the database's batch (5 ms). */
+static int open_keep(struct op *op)
+{
+    uint64_t made_ns = op->inode->row_ns;
+    return made_ns && clock_mono_ns() - made_ns < 20 * NS_PER_MS ? op_rows_kept(op) : 0;
 }
 
 static void truncated(struct spool_io *io)
@@ -224,8 +233,8 @@ static int open_reply(struct op *op)
 
 const struct op_step open_steps[] = {
     {"find", open_find},            {"wait", open_wait},     {"ask", open_ask},
-    {"version", open_same_version}, {"handle", open_handle}, {"bytes", open_bytes},
-    {"reply", open_reply},          {NULL, NULL},
+    {"version", open_same_version}, {"keep", open_keep},     {"handle", open_handle},
+    {"bytes", open_bytes},          {"reply", open_reply},   {NULL, NULL},
 };
 
 /* ---- CREATE */

@@ -69,6 +69,18 @@ def test_read_handles_go_on(pair, store):
         assert f.read(100) == data[15 << 20:(15 << 20) + 100]
 
 
+def test_what_was_removed_stays_removed(pair, store):
+    b, m = pair
+    store.put("d/x", b"1")
+    store.put("d/y", b"2")
+    os.mkdir(m / "d/e")
+    assert m.ls("d") == ["e", "x", "y"]
+    os.unlink(m / "d/x")
+    os.rmdir(m / "d/e")
+    b.restart()
+    assert m.ls("d") == ["y"]
+
+
 def test_read_handle_on_a_replaced_object_is_stale(pair, store):
     b, m = pair
     store.put("o", noise(20 << 20, 1))
