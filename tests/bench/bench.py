@@ -191,6 +191,20 @@ def benchmark(world, wanted, names, repeats, limits=True, say=lambda text: None)
     return keep.results
 
 
+def add(results, path, head, args):
+    """Figures of an earlier run on this machine, with the same line."""
+    with open(path, encoding="utf-8") as f:
+        got = json.load(f)
+    if (got["machine"].rsplit(",", 1)[0], got["rtt_ms"], got["cap_mb_s"]) != \
+            (head.rsplit(",", 1)[0], args.rtt, args.cap):
+        sys.exit("tests/bench: %s was measured elsewhere, or on another line" % path)
+    for row, clients in got["results"].items():
+        for name, runs in clients.items():
+            have = results.setdefault(row, {}).setdefault(name, [] if isinstance(runs, list) else runs)
+            if isinstance(have, list) and isinstance(runs, list):
+                have += runs
+
+
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "?")
@@ -210,6 +224,8 @@ def arguments():
                    help="how long to wait, before each row, for other programs to leave the processors")
     p.add_argument("--no-limits", action="store_true", help="without libcurl, local reads and bare FUSE")
     p.add_argument("--json", metavar="FILE", help="write every figure there")
+    p.add_argument("--add", metavar="FILE", action="append", default=[],
+                   help="figures of an earlier run, by --json, which count as well")
     p.add_argument("--markdown", action="store_true", help="print the table of README.md as well")
     p.add_argument("--build", required=True, help=argparse.SUPPRESS)
     p.add_argument("--cache", required=True, help=argparse.SUPPRESS)
@@ -242,6 +258,8 @@ def main():
         print("\n".join(head) + "\n", flush=True)
         results = benchmark(world, args.rows, list(versions), args.repeat, not args.no_limits,
                             lambda text: print("  " + text, file=sys.stderr, flush=True))
+    for path in args.add:
+        add(results, path, head[0], args)
     report = Report([r for s in rows_module.sessions() for r in s.rows if r.shown], results, args.rtt)
     print("\n" + report.text())
     if args.markdown:
