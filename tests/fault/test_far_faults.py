@@ -13,7 +13,7 @@ import pytest
 
 from faulty import alive
 from helpers import noise
-from util import wait_until
+from util import wait_until, with_own_mounts
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -47,7 +47,7 @@ class Names:
                 f.write(text)
         self.known()
         over = " && ".join("mount --bind %s /etc/%s" % (box.path(name), name) for name in files)
-        self.wrap = ["unshare", "-m", "sh", "-c", over + ' && exec "$@"', "sh"]
+        self.wrap = with_own_mounts(over + ' && exec "$@"')
 
     def known(self, yes=True):
         # The same file: that is what is mounted.

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from util import mount_at, run, wait_until
+from util import mount_at, run, wait_until, with_own_mounts
 
 
 @pytest.fixture
@@ -61,8 +61,7 @@ def fuse_conf(box, line, command):
     conf = box.path("fuse.conf")
     with open(conf, "w", encoding="ascii") as f:
         f.write(line + "\n")
-    return ["unshare", "-m", "bash", "-ec",
-            "mount --make-rprivate / && mount --bind %s /etc/fuse.conf && %s" % (conf, command)]
+    return with_own_mounts("mount --bind %s /etc/fuse.conf && %s" % (conf, command))
 
 
 def as_user(box, user, command):
